@@ -1,0 +1,141 @@
+"""What the machine, and the limits set on this process, allow: CPUs, memory, descriptors.
+
+Every fact is read from the kernel and has a fallback: nothing here needs /proc or /sys.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
+# Where Linux tells about limits; attributes of the module, so that they can be pointed elsewhere.
+CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+MAX_MAP_COUNT = Path("/proc/sys/vm/max_map_count")
+SHMEM_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
+
+
+def cpus() -> tuple[int, str]:
+    """Return the smaller of the CPU affinity and the cgroup quota, and which one it is."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed, source = len(os.sched_getaffinity(0)), "CPU affinity"
+    else:
+        allowed, source = os.cpu_count() or 1, "os.cpu_count"
+    quota = _cgroup_cpus()
+    return (quota, "cgroup quota") if quota is not None and quota < allowed else (allowed, source)
+
+
+def total_memory() -> int:
+    """Return the memory that this process may use.
+
+    Returns
+    -------
+    int
+        Bytes: the smaller of the physical memory and the cgroup limit.
+
+    Raises
+    ------
+    NotImplementedError
+        If the platform does not tell the size of its memory.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> sharedarray.total_memory() > 0
+    True
+    """
+    try:
+        pages = os.sysconf("SC_PHYS_PAGES")
+        if pages <= 0:
+            raise OSError(f"SC_PHYS_PAGES is {pages}")
+    except (AttributeError, ValueError, OSError) as error:
+        message = f"the platform {sys.platform!r} does not tell the size of its memory"
+        raise NotImplementedError(message) from error
+    physical = pages * os.sysconf("SC_PAGE_SIZE")
+    limits = _cgroup_numbers("memory", "memory.max", "memory.limit_in_bytes")
+    return min([physical, *(limit for (limit,) in limits)])
+
+
+def memory_size() -> str:
+    """Return the memory that this process may use, in words."""
+    try:
+        return f"{total_memory() / 2**30:.1f} GiB"
+    except NotImplementedError:
+        return "unknown"
+
+
+def simd_features() -> str:
+    """Return the SIMD features that NumPy was built for and found in this CPU."""
+    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    return " ".join([*simd.get("baseline", []), *simd.get("found", [])]) or "none"
+
+
+def shared_huge_pages() -> str:
+    """Return the kernel's choice, which the file shows in brackets: ``always [never] force``."""
+    _, _, rest = _read(SHMEM_HUGE_PAGES).partition("[")
+    return rest.partition("]")[0] or "unknown"
+
+
+def open_files() -> str:
+    """Return the limit of open file descriptors."""
+    if resource is None:
+        return "unknown"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return f"{soft} (up to {hard} may be asked for)"
+
+
+def memory_maps() -> str:
+    """Return how many memory maps a process may have."""
+    return _read(MAX_MAP_COUNT).strip() or "unknown"
+
+
+@functools.cache  # 60 us of small files, and every operation asks
+def _cgroup_cpus() -> int | None:
+    """Return the CPUs' worth of time that the cgroups grant, rounded up; read once."""
+    limits = _cgroup_numbers("cpu", "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
+    return min((math.ceil(quota / period) for quota, period in limits), default=None)
+
+
+def _cgroup_numbers(controller: str, unified: str, *legacy: str) -> Iterator[tuple[int, ...]]:
+    """Yield the limits of one controller in this process's cgroup and in all that hold it.
+
+    A limit is the numbers of the files `legacy` (cgroup v1, one each), or as many numbers in the
+    one file `unified` (v2). No limit ("max", -1, no such file) yields nothing.
+    """
+    # Without /proc, or in a container whose root of cgroups is its own, "/" is the right place.
+    lines = _read(CGROUP_OF_PROCESS).splitlines() or ["0::/", f"1:{controller}:/"]
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers == "":
+            roots, files = [CGROUP_ROOT, CGROUP_ROOT / "unified"], [unified]
+        elif controller in controllers.split(","):
+            roots, files = [CGROUP_ROOT / controller, CGROUP_ROOT / controllers], list(legacy)
+        else:
+            continue
+        inside = PurePosixPath(path.lstrip("/"))
+        for root in roots:
+            for folder in (inside, *inside.parents):
+                words = " ".join(_read(root / folder / file) for file in files).split()
+                numbers = tuple(int(word) for word in words if word.isdecimal() and int(word) > 0)
+                if len(numbers) == len(words) == len(legacy):
+                    yield numbers
+
+
+def _read(path: Path) -> str:
+    """Return the text of a small file of the kernel, empty if it cannot be read."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,91 @@
+"""Run every check of the project, in order, and stop at the first that fails.
+
+``python -m tests`` needs the packages of the extra ``test`` in its own environment, and leaves
+nothing in the tree but the caches of its tools.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK_BENCHMARK = r"^sorting\.Argsort\."  # one class of asv_bench/benchmarks, each case run once
+
+Step = tuple[str, tuple[str, ...], Path]  # heading, module with its arguments, where to run it
+
+
+def plan(scratch: Path) -> Iterator[Step]:
+    # asv writes its results beside its configuration, so it works on a copy. With an existing
+    # environment it asks no version control for anything: a tree without git will do.
+    bench = scratch / "asv_bench"
+    here = f"existing:{sys.executable}"
+    quick = ("--quick", "--dry-run", "--show-stderr", "--bench", QUICK_BENCHMARK)
+
+    yield "ruff check", ("ruff", "check", "."), ROOT
+    yield "ruff format", ("ruff", "format", "--check", "."), ROOT
+    yield "mypy", ("mypy",), ROOT
+    yield "pytest", ("coverage", "run", "-m", "pytest"), ROOT
+    yield "coverage: join workers", ("coverage", "combine", "--quiet"), ROOT
+    yield "coverage: report", ("coverage", "report"), ROOT
+    yield "asv machine", ("asv", "machine", "--yes"), bench
+    yield "asv check", ("asv", "check", "-E", here), bench
+    yield "asv run, one class", ("asv", "run", *quick, "-E", here), bench
+
+
+def environment(scratch: Path) -> dict[str, str]:
+    return os.environ | {
+        "COVERAGE_FILE": str(scratch / "coverage"),
+        "PYTHONUNBUFFERED": "1",  # headings and output stay in order in a log
+    }
+
+
+def asv_environment(scratch: Path) -> dict[str, str]:
+    # asv describes the machine in a file of the home directory: give it one of its own.
+    home = scratch / "home"
+    home.mkdir(exist_ok=True)
+    return environment(scratch) | {
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def run(step: Step, scratch: Path) -> bool:
+    heading, command, folder = step
+    print(f"\n===== {heading}: {' '.join(command)}", flush=True)
+    env = asv_environment(scratch) if command[0] == "asv" else environment(scratch)
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def main() -> int:
+    outcome: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="sharedarray-tests-") as name:
+        scratch = Path(name)
+        shutil.copytree(ROOT / "asv_bench", scratch / "asv_bench")
+        for step in plan(scratch):
+            if "FAILED" in outcome.values():
+                outcome[step[0]] = "not run"
+            else:
+                outcome[step[0]] = "passed" if run(step, scratch) else "FAILED"
+
+    print("\n===== summary")
+    for heading, result in outcome.items():
+        print(f"{heading:<24}{result}")
+    return 1 if "FAILED" in outcome.values() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What holds for every test: nothing is left behind, and hypothesis is set up once."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from sharedarray.memory.allocator import SLAB_NBYTES
+
+settings.register_profile(
+    "ci",
+    deadline=None,  # the machine may be busy; a hang is faulthandler_timeout's business
+    derandomize="CI" in os.environ,  # a pipeline must fail because of its commit, not by chance
+    max_examples=50,
+)
+settings.load_profile("ci")
+
+PERSISTENT_WORKERS = "sharedarray-"  # thread workers live on between maps, by design
+SEGMENT = "/memfd:sharedarray"  # what the descriptor of a segment leads to
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a test could leave behind. Sets may shrink during a test, but not grow."""
+
+    children: frozenset[str]
+    threads: frozenset[str]
+    descriptors: frozenset[str]
+    shm: frozenset[str]
+    warning_filters: tuple[Any, ...]
+    errstate: dict[str, str]
+
+    @classmethod
+    def now(cls) -> Surroundings:
+        return cls(
+            children=children(),
+            threads=threads(),
+            descriptors=descriptors(),
+            shm=shared_files(),
+            warning_filters=tuple(warnings.filters),
+            errstate=np.geterr(),
+        )
+
+    def left_behind(self, after: Surroundings) -> dict[str, str]:
+        """Return what `after` has too much: name of the field -> what it is."""
+        found = {}
+        for name in (field.name for field in fields(self)):
+            old, new = getattr(self, name), getattr(after, name)
+            if isinstance(old, frozenset):
+                if extra := new - old:
+                    found[name] = ", ".join(sorted(extra))
+            elif old != new:
+                found[name] = f"{new}, was {old}"
+        return found
+
+
+def children() -> frozenset[str]:
+    """Return this process's children, zombies included, without reaping any."""
+    # Nearly always there are none, and one system call says so. WNOWAIT leaves a zombie as it is.
+    if hasattr(os, "waitid"):
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return frozenset()
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # the process ended meanwhile
+            after_name = stat.read_text(errors="replace").rpartition(")")[2].split()
+            parent, start_tick = after_name[1], after_name[19]
+            if int(parent) == os.getpid():
+                # Name and state would change with exec and exit: they are no part of who it is.
+                found.add(f"pid {stat.parent.name} (started at tick {start_tick})")
+    return frozenset(found)
+
+
+def threads() -> frozenset[str]:
+    return frozenset(
+        f"{thread.name} (ident {thread.ident})"
+        for thread in threading.enumerate()
+        if not thread.name.startswith(PERSISTENT_WORKERS)
+    )
+
+
+def descriptors() -> frozenset[str]:
+    """Return the open descriptors with what they lead to, so that a reused number is noticed.
+
+    Slabs do not count: the allocator keeps an empty one of each size class, by design.
+    """
+    found = set()
+    for number in listing("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself
+            path = f"/proc/self/fd/{number}"
+            target = os.readlink(path)  # noqa: PTH115 - Path costs 5 times as much
+            if not (target.startswith(SEGMENT) and Path(path).stat().st_size == SLAB_NBYTES):
+                found.add(f"{number} -> {target}")
+    return frozenset(found)
+
+
+def shared_files() -> frozenset[str]:
+    return frozenset(listing("/dev/shm"))
+
+
+def listing(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - Path costs 5 times as much
+    except OSError:  # another platform
+        return []
+
+
+@pytest.fixture(autouse=True)
+def leave_nothing_behind() -> Iterator[None]:
+    """Fail a test that leaves a child, thread, descriptor, /dev/shm entry or setting behind.
+
+    Fixtures of a wider scope that the test names are set up before this one, so that what they
+    hold counts as there before.
+    """
+    before = Surroundings.now()
+    yield
+    found = before.left_behind(Surroundings.now())
+    if found:
+        gc.collect()  # 20 ms: only where something may hang on a cycle
+        found = before.left_behind(Surroundings.now())
+    if found:
+        report = "\n".join(f"  {name}: {what}" for name, what in found.items())
+        pytest.fail(f"the test left behind:\n{report}", pytrace=False)

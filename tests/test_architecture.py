@@ -1,0 +1,382 @@
+"""The shape of the packages, read from their source: the arrow, the two wings, the façade.
+
+A rule is a function from modules to complaints. Each is run on the project, where it must find
+nothing, and on a tiny bad project, where it must complain.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import sharedarray
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("sharedarray", "sharedarray_ops")
+MAX_LINES = 400
+
+# What a part of `sharedarray` may import of ours. The most specific entry counts.
+MAY_IMPORT = {
+    "sharedarray_ops": ("sharedarray_ops",),
+    "sharedarray.errors": (),
+    "sharedarray.forks": (),
+    "sharedarray.machine": ("sharedarray.errors",),
+    "sharedarray.config": ("sharedarray.errors", "sharedarray.forks", "sharedarray.machine"),
+    "sharedarray.memory": (
+        "sharedarray.errors",
+        "sharedarray.config",
+        "sharedarray.forks",
+        "sharedarray.memory",
+    ),
+    "sharedarray.workers": (
+        "sharedarray.errors",
+        "sharedarray.config",
+        "sharedarray.forks",
+        "sharedarray.workers",
+    ),
+    "sharedarray": ("sharedarray", "sharedarray_ops"),
+}
+
+# What only the named module may touch: a module that is imported, or `module.name`.
+ONLY_IN = {
+    "mmap": "sharedarray.memory.segment",
+    "os.fork": "sharedarray.workers.backend",
+    "threading.Thread": "sharedarray.workers.backend",
+}
+
+HEAVY = ("asyncio", "ctypes", "concurrent.futures.process", "multiprocessing")
+
+
+@dataclass(frozen=True)
+class Module:
+    name: str
+    source: str
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.source, self.name)
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def type_checking_lines(tree: ast.AST) -> set[int]:
+    """Return the lines inside ``if TYPE_CHECKING:``, which never run."""
+    return {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body
+        for line in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+    }
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and dotted name; a name imported *from* a module as ``module.name``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def allowed(importer: str) -> tuple[str, ...]:
+    room = max((room for room in MAY_IMPORT if within(importer, room)), key=len)
+    return MAY_IMPORT[room]
+
+
+def arrow(module: Module) -> Iterator[str]:
+    """Imports of ours go only where MAY_IMPORT lets them."""
+    may = allowed(module.name)
+    for line, name in imports(module.tree):
+        if within(name, *PACKAGES) and not within(name, *may):
+            yield f"{module.name}:{line} imports {name}"
+
+
+def algorithms_stand_alone(module: Module) -> Iterator[str]:
+    """sharedarray_ops imports the standard library and NumPy, nothing else."""
+    if within(module.name, "sharedarray_ops"):
+        for line, name in imports(module.tree):
+            top = name.split(".")[0]
+            if top not in {*sys.stdlib_module_names, "numpy", "sharedarray_ops"}:
+                yield f"{module.name}:{line} imports {name}"
+
+
+def imports_are_absolute(module: Module) -> Iterator[str]:
+    for line, name in imports(module.tree):
+        if name.startswith("."):
+            yield f"{module.name}:{line} imports {name}"
+
+
+def imports_stand_at_the_top(module: Module) -> Iterator[str]:
+    """No function imports our own code."""
+    for function in ast.walk(module.tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for line, name in imports(function):
+                if within(name.lstrip("."), *PACKAGES) or name.startswith("."):
+                    yield f"{module.name}:{line} imports {name} in a function"
+
+
+def one_home(module: Module) -> Iterator[str]:
+    """What ONLY_IN names is touched in its home only, under whatever name it is imported."""
+    tree = module.tree
+    aliases = {
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    touched = [*imports(tree)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            base = aliases.get(node.value.id)
+            if base is not None:
+                touched.append((node.lineno, f"{base}.{node.attr}"))
+    never_run = type_checking_lines(tree)
+    for line, name in touched:
+        for thing, home in ONLY_IN.items():
+            if within(name, thing) and module.name != home and line not in never_run:
+                yield f"{module.name}:{line} uses {name}, whose home is {home}"
+
+
+def file_is_short(module: Module) -> Iterator[str]:
+    n_lines = len(module.source.splitlines())
+    if n_lines > MAX_LINES:
+        yield f"{module.name} has {n_lines} lines"
+
+
+def facade_is_sorted_and_complete(module: Module) -> Iterator[str]:
+    """``sharedarray.__all__`` is sorted and names just what the façade binds."""
+    if module.name != "sharedarray":
+        return
+    bound: list[str] = []
+    exported: list[str] = []
+    for node in module.tree.body:
+        match node:
+            case ast.Import(names) | ast.ImportFrom(names=names):
+                bound += [alias.asname or alias.name.split(".")[0] for alias in names]
+            case ast.Assign(targets=[ast.Name("__all__")], value=value):
+                exported = ast.literal_eval(value)
+            case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
+                bound.append(name)
+            case ast.Expr(ast.Constant()):
+                pass
+            case _:
+                yield f"sharedarray:{node.lineno} is logic in a façade"
+    if exported != sorted(set(exported)):
+        yield "sharedarray.__all__ is not sorted, or names something twice"
+    public = {name for name in bound if not name.startswith("_")} - {"annotations"}
+    if extra := public ^ {name for name in exported if not name.startswith("_")}:
+        yield f"bound or in __all__, but not both: {sorted(extra)}"
+
+
+RULES: list[Callable[[Module], Iterator[str]]] = [
+    arrow,
+    algorithms_stand_alone,
+    imports_are_absolute,
+    imports_stand_at_the_top,
+    one_home,
+    file_is_short,
+    facade_is_sorted_and_complete,
+]
+
+
+def project() -> Iterator[Module]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            yield Module(name, path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_project_keeps_the_rule(rule):
+    modules = list(project())
+
+    assert {module.name for module in modules} >= set(PACKAGES)
+    assert [complaint for module in modules for complaint in rule(module)] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "source"),
+    [
+        (arrow, "sharedarray_ops.sorting", "import sharedarray"),
+        (arrow, "sharedarray_ops.sorting", "from sharedarray import errors"),
+        (arrow, "sharedarray_ops.sorting", "def f():\n    import sharedarray.config"),
+        (arrow, "sharedarray.memory.array", "from sharedarray.workers import mapreduce"),
+        (arrow, "sharedarray.memory.array", "import sharedarray.workers.mapreduce as m"),
+        (arrow, "sharedarray.memory.array", "from sharedarray import workers"),
+        (arrow, "sharedarray.memory.array", "from sharedarray import functions"),
+        (arrow, "sharedarray.memory.array", "import sharedarray"),
+        (arrow, "sharedarray.memory.array", "from sharedarray_ops import sorting"),
+        (arrow, "sharedarray.workers", "from sharedarray.memory.array import SharedArray"),
+        (arrow, "sharedarray.workers.backend", "from sharedarray.functions import sort"),
+        (arrow, "sharedarray.config", "from sharedarray.memory import segment"),
+        (arrow, "sharedarray.forks", "from sharedarray.errors import WorkerException"),
+        (arrow, "sharedarray.errors", "import sharedarray.forks"),
+        (algorithms_stand_alone, "sharedarray_ops.plan", "import scipy.stats"),
+        (algorithms_stand_alone, "sharedarray_ops", "from dask import array"),
+        (imports_are_absolute, "sharedarray.functions", "from . import config"),
+        (imports_are_absolute, "sharedarray.functions", "from .config import cpu_count"),
+        (imports_stand_at_the_top, "sharedarray.x", "def f():\n    import sharedarray.config"),
+        (
+            imports_stand_at_the_top,
+            "sharedarray_ops.x",
+            "class A:\n    def f(self):\n        from sharedarray_ops import plan",
+        ),
+        (one_home, "sharedarray.memory.allocator", "import mmap"),
+        (one_home, "sharedarray.memory.allocator", "from mmap import mmap as m"),
+        (one_home, "sharedarray.functions", "import os\nos.fork()"),
+        (one_home, "sharedarray.functions", "import os as system\nsystem.fork()"),
+        (one_home, "sharedarray.functions", "from os import fork"),
+        (one_home, "sharedarray.workers.sync", "import threading\nthreading.Thread()"),
+        (one_home, "sharedarray.workers.sync", "from threading import Thread"),
+        (file_is_short, "sharedarray.functions", "x = 1\n" * (MAX_LINES + 1)),
+        (facade_is_sorted_and_complete, "sharedarray", "from a import b, c\n__all__ = ['b']"),
+        (facade_is_sorted_and_complete, "sharedarray", "from a import b\n__all__ = ['b', 'c']"),
+        (facade_is_sorted_and_complete, "sharedarray", "from a import b, c\n__all__ = ['c', 'b']"),
+        (facade_is_sorted_and_complete, "sharedarray", "from a import b\n__all__ = ['b', 'b']"),
+        (facade_is_sorted_and_complete, "sharedarray", "import os\n__all__ = []"),
+        (facade_is_sorted_and_complete, "sharedarray", "def f(): ...\n__all__ = ['f']"),
+    ],
+)
+def test_rule_complains(rule, name, source):
+    assert list(rule(Module(name, source)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "source"),
+    [
+        (arrow, "sharedarray_ops.sorting", "import numpy as np\nfrom sharedarray_ops import plan"),
+        (arrow, "sharedarray.memory.array", "from sharedarray.memory.registry import find"),
+        (arrow, "sharedarray.memory.array", "from sharedarray import errors, config, forks"),
+        (arrow, "sharedarray.functions", "import sharedarray.workers\nimport sharedarray_ops"),
+        (arrow, "sharedarray", "from sharedarray.functions import sort"),
+        (algorithms_stand_alone, "sharedarray_ops.plan", "import math, numpy.typing"),
+        (imports_stand_at_the_top, "sharedarray.x", "def f():\n    import tqdm"),
+        (one_home, "sharedarray.memory.segment", "import mmap\nmmap.mmap(-1, 1)"),
+        (one_home, "sharedarray.workers.backend", "import os\nos.fork()"),
+        (one_home, "sharedarray.workers.sync", "import threading\nthreading.Lock()"),
+        (
+            one_home,
+            "sharedarray.workers.sync",
+            "if TYPE_CHECKING:\n    from threading import Thread",
+        ),
+        (file_is_short, "sharedarray.functions", "x = 1\n" * MAX_LINES),
+        (
+            facade_is_sorted_and_complete,
+            "sharedarray",
+            "'Doc.'\nfrom a import B, c\n__version__ = '1'\n__all__ = ['B', '__version__', 'c']",
+        ),
+    ],
+)
+def test_rule_lets_pass(rule, name, source):
+    assert list(rule(Module(name, source))) == []
+
+
+# what the source does not show
+
+
+PROBE = """
+import json, os, sys, threading
+forks = []
+os.register_at_fork(before=lambda: forks.append(1))
+before = dict(os.environ)
+import numpy
+of_numpy = set(sys.modules)
+{statement}
+print(json.dumps({{
+    "threads": threading.active_count() - 1,
+    "forks": len(forks),
+    "environment": os.environ != before,
+    "modules": sorted(set(sys.modules) - of_numpy),
+}}))
+"""
+
+
+def probe(statement: str) -> dict[str, object]:
+    """Say what a fresh interpreter does at a statement, beyond what importing NumPy does."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROBE.format(statement=statement)],
+        cwd=ROOT,
+        # A measurement of coverage in the child would load modules and start things itself.
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    facts: dict[str, object] = json.loads(done.stdout)
+    facts["modules"] = [name for name in json.loads(done.stdout)["modules"] if within(name, *HEAVY)]
+    return facts
+
+
+QUIET = {"threads": 0, "forks": 0, "environment": False, "modules": []}
+
+
+def test_import_is_quiet_and_light():
+    assert probe("import sharedarray") == QUIET
+
+
+@pytest.mark.parametrize(
+    ("field", "statement"),
+    [
+        ("threads", "threading.Thread(target=threading.Event().wait, daemon=True).start()"),
+        pytest.param(
+            "forks",
+            "os.waitpid(os.fork() or os._exit(0), 0)",
+            marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork"),
+        ),
+        ("environment", "os.environ['OMP_NUM_THREADS'] = '1'"),
+        ("modules", "import multiprocessing"),
+    ],
+)
+def test_probe_notices(field, statement):
+    assert probe(statement)[field] != QUIET[field]
+
+
+def undocumented(namespace: object, names: list[str]) -> Iterator[str]:
+    for name in names:
+        member = getattr(namespace, name)
+        doc = (getattr(member, "__doc__", None) or "") if callable(member) else "a value"
+        if not doc:
+            yield f"{name} has no docstring"
+        elif callable(member) and not isinstance(member, type) and ">>>" not in doc:
+            yield f"{name} has no example"
+
+
+def test_public_functions_have_docstrings_with_examples():
+    assert list(undocumented(sharedarray, sharedarray.__all__)) == []
+
+
+def test_missing_docstring_or_example_is_noticed():
+    class Namespace:
+        __version__ = "1"
+
+        @staticmethod
+        def silent(): ...
+
+        @staticmethod
+        def vague():
+            """Do something."""
+
+        @staticmethod
+        def clear():
+            """Do something.
+
+            >>> 1 + 1
+            2
+            """
+
+    complaints = list(undocumented(Namespace, ["__version__", "silent", "vague", "clear"]))
+
+    assert complaints == ["silent has no docstring", "vague has no example"]
