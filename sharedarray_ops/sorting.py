@@ -1,0 +1,142 @@
+"""Sort in place: the way for each dtype.
+
+=============================  ===================================================================
+dtype                          way
+=============================  ===================================================================
+bool, 8-bit, float16           `counting_sort`
+wider numbers, int16           `quicksort`
+datetime64, timedelta64        as int64, less one where there is NaT, the smallest of all
+foreign byte order             bytes swapped, sorted, and swapped back
+=============================  ===================================================================
+
+Values that compare equal but differ in their bits, -0.0 and +0.0 or NaN with different payloads,
+have no order of their own in NumPy's default sort. Here -0.0 goes first and every NaN becomes
+`numpy.nan`, so that the bits are the same for any number of workers. A stable sort keeps the order
+of the input instead: `needs_order` tells where only argsort and a gather can do that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharedarray_ops.counting import counting_sort
+from sharedarray_ops.plan import Chunk, blocks, chunks
+from sharedarray_ops.pool import Pool, n_workers
+from sharedarray_ops.quicksort import quicksort
+
+__all__ = ["needs_order", "sort"]
+
+# Elements.
+BLOCK = 65536
+
+_NAT = np.iinfo(np.int64).min
+
+
+def sort(a: NDArray[Any], pool: Pool) -> None:
+    """Sort `a` in place.
+
+    Parameters
+    ----------
+    a : ndarray, shape (n,)
+        Contiguous, any dtype that `keys.is_rankable` accepts, in memory that the workers share.
+    pool : Pool
+        Who works.
+
+    Notes
+    -----
+    Extra memory: below 2 MiB a worker.
+    """
+    a = a.view(np.ndarray)
+    if a.dtype.itemsize == 1 or (a.dtype.kind == "f" and a.dtype.itemsize == 2):
+        counting_sort(a, pool)
+        if a.dtype.kind == "f":
+            _unify_nan(a, pool)
+    elif not a.dtype.isnative:
+        _swap_bytes(a, pool)
+        try:
+            sort(a.view(a.dtype.newbyteorder("=")), pool)
+        finally:
+            _swap_bytes(a, pool)
+    elif a.dtype.kind in "mM":
+        _sort_times(a.view(np.int64), pool)
+    else:
+        quicksort(a, pool)
+        if a.dtype.kind == "f":
+            _order_zeros(a, pool)
+            _unify_nan(a, pool)
+
+
+def needs_order(a: NDArray[Any], pool: Pool) -> bool:
+    """Return whether a stable sort of `a` has equal values to keep in order that differ in bits.
+
+    That is where floats have NaN, or zeros of both signs.
+    """
+    if a.dtype.kind != "f":
+        return False
+    a = a.view(np.ndarray)
+    parts = chunks(0, a.size, 4 * n_workers(pool), align=BLOCK)
+    found = pool.map(lambda p: _specials(a, p), parts)
+    has_nan, has_plus, has_minus = map(any, zip(*found, strict=True))
+    return has_nan or (has_plus and has_minus)
+
+
+def _specials(a: NDArray[Any], part: Chunk) -> tuple[bool, bool, bool]:
+    """Return whether a part has NaN, +0.0, -0.0."""
+    has_nan = has_plus = has_minus = False
+    for i, j in blocks(*part, BLOCK):
+        values = a[i:j]
+        has_nan = has_nan or bool(np.isnan(values).any())
+        zeros = values[values == 0]
+        if zeros.size:
+            minus = np.signbit(zeros)
+            has_minus = has_minus or bool(minus.any())
+            has_plus = has_plus or not minus.all()
+    return has_nan, has_plus, has_minus
+
+
+def _order_zeros(a: NDArray[Any], pool: Pool) -> None:
+    """Put -0.0 before +0.0 in sorted floats."""
+    zero = a.dtype.type(0)
+    start, stop = (int(np.searchsorted(a, zero, side)) for side in ("left", "right"))
+    parts = chunks(start, stop, 4 * n_workers(pool))
+    n_minus = sum(pool.map(lambda p: int(np.count_nonzero(np.signbit(a[p.slice]))), parts))
+    if 0 < n_minus < stop - start:
+        _fill(a, Chunk(start, start + n_minus), -zero, pool)
+        _fill(a, Chunk(start + n_minus, stop), zero, pool)
+
+
+def _unify_nan(a: NDArray[Any], pool: Pool) -> None:
+    """Give every NaN of sorted floats the same bits."""
+    nan = a.dtype.type(np.nan)
+    _fill(a, Chunk(int(np.searchsorted(a, nan)), a.size), nan, pool)
+
+
+def _fill(a: NDArray[Any], where: Chunk, value: Any, pool: Pool) -> None:
+    pool.map(lambda p: a[p.slice].fill(value), chunks(*where, n_workers(pool)))
+
+
+def _sort_times(integers: NDArray[np.int64], pool: Pool) -> None:
+    parts = chunks(0, integers.size, 4 * n_workers(pool))
+    has_nat = any(pool.map(lambda p: int(integers[p.slice].min()) == _NAT, parts))
+    if has_nat:
+        pool.map(lambda p: _add(integers[p.slice], -1), parts)
+    try:
+        quicksort(integers, pool)
+    finally:
+        if has_nat:
+            pool.map(lambda p: _add(integers[p.slice], 1), parts)
+
+
+def _add(integers: NDArray[np.int64], n: int) -> None:
+    np.add(integers, np.int64(n), out=integers)
+
+
+def _swap_bytes(a: NDArray[Any], pool: Pool) -> None:
+    pool.map(lambda p: _swap(a[p.slice]), chunks(0, a.size, 4 * n_workers(pool)))
+
+
+def _swap(part: NDArray[Any]) -> None:
+    part.byteswap(inplace=True)
