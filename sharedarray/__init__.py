@@ -1,0 +1,75 @@
+"""Shared-memory arrays and parallel NumPy functions for one big multi-core machine.
+
+Arrays that every worker sees (`SharedArray` and its builders), NumPy's own functions in parallel
+with NumPy's own results (`sort`, `argsort`, `sum`, `fromfile`), and pools for one's own loops
+(`MapReduce`).
+
+>>> import sharedarray
+>>> a = sharedarray.array([3.0, 1.0, 2.0])
+>>> sharedarray.argsort(a)
+SharedArray([1, 2, 0])
+"""
+
+from sharedarray.config import (
+    cpu_count,
+    get_debug,
+    get_num_workers,
+    num_workers,
+    set_debug,
+    set_num_workers,
+    show_config,
+    total_memory,
+)
+from sharedarray.errors import SharedArrayUnpickleError, WorkerException
+from sharedarray.functions import argsort, fromfile, sort, sum
+from sharedarray.memory.array import SharedArray
+from sharedarray.memory.creation import (
+    arange,
+    array,
+    asarray,
+    copy,
+    empty,
+    empty_like,
+    full,
+    full_like,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from sharedarray.workers.backend import SerialBackend, ThreadBackend
+from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
+
+__all__ = [
+    "MapReduce",
+    "MapReduceByThread",
+    "SerialBackend",
+    "SharedArray",
+    "SharedArrayUnpickleError",
+    "ThreadBackend",
+    "WorkerException",
+    "arange",
+    "argsort",
+    "array",
+    "asarray",
+    "copy",
+    "cpu_count",
+    "empty",
+    "empty_like",
+    "fromfile",
+    "full",
+    "full_like",
+    "get_debug",
+    "get_num_workers",
+    "num_workers",
+    "ones",
+    "ones_like",
+    "set_debug",
+    "set_num_workers",
+    "show_config",
+    "sort",
+    "sum",
+    "total_memory",
+    "zeros",
+    "zeros_like",
+]

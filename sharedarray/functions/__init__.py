@@ -1,0 +1,13 @@
+"""NumPy's functions in parallel: validate, allocate, choose the pool, call `sharedarray_ops`.
+
+Each function has NumPy's signature and gives NumPy's result. What has no parallel way yet, and
+what is too small to win, goes to NumPy itself, and its result is put into shared memory where the
+function promises that. `SharedArray` methods and ``np.<function>(shared)`` come here by
+`memory.array.DISPATCH`.
+"""
+
+from sharedarray.functions.fileio import fromfile
+from sharedarray.functions.reduction import sum
+from sharedarray.functions.sorting import argsort, sort
+
+__all__ = ["argsort", "fromfile", "sort", "sum"]

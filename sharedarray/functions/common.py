@@ -1,0 +1,67 @@
+"""What every operation needs: its pool, plain inputs, NumPy's exceptions, sizes that pay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sharedarray import config
+from sharedarray.errors import WorkerException
+from sharedarray.memory.array import SharedArray
+from sharedarray.workers.backend import SerialBackend, ThreadBackend
+from sharedarray.workers.mapreduce import MapReduce
+from sharedarray_ops.pool import Pool
+
+__all__ = [
+    "MIN_ARGSORT",
+    "MIN_FROMFILE",
+    "MIN_SORT",
+    "MIN_SUM",
+    "numpy_errors",
+    "plain",
+    "pool_for",
+]
+
+# From these sizes on two workers win against one call of NumPy. Elements, except for files: bytes.
+MIN_SORT = 1 << 18
+MIN_ARGSORT = 1 << 16
+MIN_SUM = 1 << 19
+MIN_FROMFILE = 1 << 22
+
+
+def pool_for(pool: Pool | None) -> Pool:
+    """Return the caller's pool, or threads: kernels release the GIL, and a fork costs more."""
+    if pool is None:
+        n_workers = config.get_num_workers()
+        return MapReduce(ThreadBackend if n_workers > 1 else SerialBackend, n_workers)
+    if not (hasattr(pool, "map") and hasattr(pool, "np")):
+        raise TypeError(f"pool must be a pool such as MapReduce, not {type(pool).__name__}")
+    return pool
+
+
+def plain(a: ArrayLike) -> NDArray[Any]:
+    """Return an array_like as an ndarray, without a copy where it is one.
+
+    Raises
+    ------
+    TypeError
+        For masked arrays, whose masks would be lost.
+    """
+    if isinstance(a, np.ndarray) and not isinstance(a, SharedArray) and hasattr(a, "mask"):
+        raise TypeError(
+            "masked arrays are not supported: use a.compressed(), a.filled() or numpy.ma"
+        )
+    return np.asarray(a)
+
+
+@contextmanager
+def numpy_errors() -> Iterator[None]:
+    """Let exceptions that NumPy raised in a worker out as NumPy's own."""
+    try:
+        yield
+    except WorkerException as error:
+        raise error.reason from error

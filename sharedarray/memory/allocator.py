@@ -1,0 +1,215 @@
+r"""Blocks of shared bytes: small ones from slabs, large ones from a segment of their own.
+
+::
+
+    allocate(nbytes) --<= 64 KiB--> _SizeClass --> _Slab.recycled or .fresh --> Block, Lease
+                     \--larger--> Segment ----------------------------------> Block, Lease
+    last array on the block dies --> Block dies --> _released(lease) --> _Slab.recycled
+
+Guarantees
+----------
+* A live block's bytes belong to no other block of this process.
+* Bytes that a forked child may see as a live block are never handed out again: they go back to
+  the kernel with their whole segment.
+* A forked child neither allocates from nor frees into what it inherited.
+* A segment goes when its last block does, but for one empty slab of each size class.
+
+Assumptions
+-----------
+* Blocks are freed by reference counting or by the garbage collector, which runs at any point of
+  any thread, this module's own code included. So there is no lock (it might be held by the very
+  thread that frees); every step is one operation on a list or dict, which is atomic, and a step
+  may find that another thread was faster.
+
+Who owns what: a size class owns its slabs with room, a live block's lease its slab. Taking a slab
+out of a size class frees nothing that somebody still uses.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from sharedarray import forks
+from sharedarray.memory import registry
+from sharedarray.memory.segment import Block, Lease, Segment
+
+__all__ = ["SLAB_MAX_NBYTES", "Block", "allocate"]
+
+# A larger block in a slab would waste up to as much again; in a segment, at most a page.
+SLAB_MAX_NBYTES = 64 << 10
+SLAB_NBYTES = 1 << 20
+# A cache line, so that two workers that write to two blocks never share one; also enough for SIMD.
+MIN_BLOCK_NBYTES = 64
+
+_serials = itertools.count(1)
+
+
+class _Slab:
+    """One segment cut into blocks of one size.
+
+    Attributes
+    ----------
+    home : _SizeClass
+        Where it is listed while it has room.
+    segment : Segment
+        Its bytes, and the leases of its live blocks.
+    fresh : list of int
+        Offsets that were never used, whose bytes are zero; the lowest last.
+    recycled : list of int
+        Offsets of freed blocks.
+    """
+
+    __slots__ = ("fresh", "home", "recycled", "segment")
+
+    def __init__(self, home: _SizeClass) -> None:
+        self.home = home
+        self.segment = Segment(SLAB_NBYTES, step=home.nbytes)
+        self.fresh = list(range(0, SLAB_NBYTES, home.nbytes))[::-1]
+        self.recycled: list[int] = []
+
+    def take(self) -> tuple[int, bool] | None:
+        """Return the offset of a free block and whether it was used before, None if all are."""
+        # EAFP throughout: to ask first and pop then would be two steps.
+        try:
+            return self.recycled.pop(), True  # the pages of these are there already
+        except IndexError:
+            pass
+        try:
+            return self.fresh.pop(), False
+        except IndexError:
+            return None
+
+
+class _SizeClass:
+    """The slabs of one size of block that have room."""
+
+    __slots__ = ("nbytes", "spare", "with_room")
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self.with_room: dict[_Slab, None] = {}
+        self.spare: _Slab | None = None
+
+    def take(self) -> tuple[_Slab, int, bool]:
+        """Return a slab, the offset of a free block in it, and whether that was used before."""
+        while True:
+            try:
+                slab = next(iter(self.with_room))
+            except StopIteration:
+                slab = self._new_slab()
+            except RuntimeError:  # another thread changed the dict between iter and next
+                continue
+            taken = slab.take()
+            if taken is not None:
+                return slab, *taken
+            self.with_room.pop(slab, None)
+            # 1. this thread finds no room; 2. another frees a block and sees the slab listed;
+            # 3. this thread takes it off the list: so look again.
+            if slab.recycled:
+                self.with_room[slab] = None
+
+    def _new_slab(self) -> _Slab:
+        slab = _Slab(self)
+        registry.register(slab.segment)
+        self.with_room[slab] = None
+        return slab
+
+    def give_back(self, slab: _Slab, offset: int) -> None:
+        """Let a freed block be taken again."""
+        slab.recycled.append(offset)
+        self.with_room[slab] = None
+
+    def emptied(self, slab: _Slab) -> None:
+        """Keep a slab without blocks as the spare if there is none, else let it go."""
+        spare = self.spare
+        if slab not in self.with_room:  # forked children may see all of it
+            self.spare = None if spare is slab else spare
+        elif spare is None or spare.segment.leases or spare not in self.with_room:
+            self.spare = slab
+        elif spare is not slab:
+            # Another thread may have taken a block of it just now: that one's lease keeps the
+            # slab, and lists it again when it ends.
+            self.with_room.pop(slab, None)
+
+
+def _new_size_classes() -> tuple[_SizeClass, ...]:
+    """Return the size classes, by the exponents of the powers of two."""
+    exponents = range(MIN_BLOCK_NBYTES.bit_length() - 1, SLAB_MAX_NBYTES.bit_length())
+    return tuple(_SizeClass(1 << exponent) for exponent in exponents)
+
+
+_size_classes = _new_size_classes()
+
+
+def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
+    """Return a new block of shared memory.
+
+    Parameters
+    ----------
+    nbytes : int
+        Its length, not negative.
+    zeroed : bool, default False
+        Whether its bytes must be zero. Otherwise they may be what an array of this process that
+        was freed has left; they are never another process's.
+
+    Returns
+    -------
+    Block
+        Aligned to 64 bytes. The memory is free again when the last array on it dies.
+
+    Raises
+    ------
+    MemoryError
+        If there is not enough memory.
+    """
+    # Read before the memory is taken: a fork from here on keeps it from being recycled.
+    generation = forks.generation()
+    if nbytes > SLAB_MAX_NBYTES:
+        segment, slab, offset = Segment(nbytes), None, 0
+        registry.register(segment)
+    else:
+        exponent = max(nbytes - 1, MIN_BLOCK_NBYTES - 1).bit_length()
+        size_class = _size_classes[exponent - MIN_BLOCK_NBYTES.bit_length() + 1]
+        slab, offset, used = size_class.take()
+        segment = slab.segment
+        if zeroed and used:
+            segment.bytes[offset : offset + nbytes] = 0
+
+    block = np.ndarray.__new__(Block, nbytes, np.uint8, segment.bytes, offset)
+    block.segment, block.offset, block.serial = segment, offset, next(_serials)
+    lease = Lease(block, _released)
+    lease.segment, lease.offset, lease.serial = segment, offset, block.serial
+    lease.generation, lease.slab = generation, slab
+    segment.leases[offset] = lease
+    return block
+
+
+def _released(lease: Lease, unforked_since: Callable[[int], bool] = forks.unforked_since) -> None:
+    """Free the bytes of a block that has died."""
+    # The function is an argument, because blocks may die after the module's globals have, at the
+    # interpreter's end.
+    leases = lease.segment.leases
+    leases.pop(lease.offset, None)
+    slab = lease.slab
+    if slab is None:
+        return  # the segment dies with the lease; a cache of large segments would take it here
+    # In a forked child this is false of every inherited block: nothing goes into inherited slabs.
+    if unforked_since(lease.generation):
+        slab.home.give_back(slab, lease.offset)
+    if not leases:
+        slab.home.emptied(slab)
+
+
+def _forget_inherited() -> None:
+    """Start a forked child without slabs: the parent goes on allocating from its own."""
+    global _size_classes
+    for size_class in _size_classes:
+        size_class.with_room.clear()
+        size_class.spare = None
+    _size_classes = _new_size_classes()
+
+
+forks.on_fork(in_child=_forget_inherited)

@@ -1,0 +1,302 @@
+"""`SharedArray`: an ndarray whose memory every forked process sees.
+
+The class follows NumPy's subclass protocol so that it is an honest type: an object is a
+`SharedArray` only if its memory is in a live segment. Where NumPy would keep the subclass on
+private memory (``a.copy()``, ``a[[1, 2]]``, ``np.partition(a, 3)`` ...), the result is made a plain
+ndarray: judged by its address, never by its class.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from sharedarray.memory import pickling
+from sharedarray.memory.allocator import allocate
+from sharedarray.memory.registry import is_shared
+
+__all__ = ["DISPATCH", "SharedArray", "demoted", "implements", "new_array", "refuse_objects"]
+
+# What runs instead of NumPy's functions and ndarray's methods when they are given a SharedArray.
+DISPATCH: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_ndarray_function = np.ndarray.__array_function__
+_ndarray_getitem = np.ndarray.__getitem__
+
+
+def implements(*functions: Callable[..., Any]) -> Callable[[_F], _F]:
+    """Register a function for `DISPATCH`.
+
+    Parameters
+    ----------
+    *functions : callable
+        NumPy functions such as ``np.sort``, or methods such as ``np.ndarray.sort``. The decorated
+        function gets the arguments of the call as they are, for a method the array first. It may
+        pass anything on to NumPy as ``array.view(np.ndarray)``.
+
+    Returns
+    -------
+    callable
+        A decorator that returns its function as it is.
+    """
+
+    def register(function: _F) -> _F:
+        DISPATCH.update(dict.fromkeys(functions, function))
+        return function
+
+    return register
+
+
+class SharedArray(np.ndarray):
+    """Allocate an array in memory that all forked processes see.
+
+    It is an ndarray in every respect. A process forked after it was made has it at the same
+    address; what one process writes the others read. It pickles as a reference to the memory,
+    for processes of the same tree of forks. Slices and other views are SharedArrays too; results
+    in memory of their own (``a + 1``, ``a.copy()``, ``a[a > 0]``) are plain ndarrays, which
+    pickle with their data.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        The shape.
+    dtype : data-type, default float
+        Any dtype without Python objects.
+    order : {'C', 'F'}, default 'C'
+        Row-major or column-major.
+
+    Raises
+    ------
+    TypeError
+        If the dtype has Python objects or is a StringDType: both hold pointers into the private
+        memory of one process.
+    MemoryError
+        If there is not enough memory.
+
+    See Also
+    --------
+    sharedarray.empty, sharedarray.zeros, sharedarray.array
+
+    Notes
+    -----
+    The elements are not set. The memory is free again when the last array on it is gone, in the
+    last process that has it. An array in shared memory with another class
+    (``np.asarray(a)``, ``a.view(np.ndarray)``) is the same memory, but pickles with its data.
+
+    ``np.array(a, dtype, subok=True)`` and ``np.asanyarray(a, dtype)`` ask the class nothing: if
+    they convert, the result is private in spite of its class. It pickles with its data.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> a = sharedarray.SharedArray((2, 3), dtype="i4")
+    >>> a[:] = 7
+    >>> type(a[0]), type(a + 1)
+    (<class 'sharedarray.memory.array.SharedArray'>, <class 'numpy.ndarray'>)
+    """
+
+    # Neither a dict nor the garbage collector's header: a view costs 0.1 us less.
+    __slots__ = ()
+
+    # As for np.memmap: with a plain ndarray beside it, the result is a plain ndarray.
+    __array_priority__ = -100.0
+    # What np.ma takes for the class of a masked array's data, which is mostly private memory.
+    _baseclass = np.ndarray
+
+    def __new__(cls, shape: Any, dtype: DTypeLike | None = float, order: Any = "C") -> SharedArray:
+        """Allocate the memory, as the class says."""
+        refuse_objects(dtype)
+        return new_array(np.empty(shape, dtype, order), cls=cls)
+
+    def __array_finalize__(self, obj: Any) -> None:
+        if obj is None or isinstance(obj, SharedArray) or is_shared(self):
+            return
+        raise TypeError(
+            "private memory cannot be viewed as a SharedArray: "
+            "use sharedarray.array(a) for a shared copy"
+        )
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        if array is self:  # it was passed as `out`
+            return array
+        array = demoted(array)
+        if return_scalar:
+            return array[()]
+        return array.view(type(self)) if type(array) is np.ndarray and is_shared(array) else array
+
+    def __array_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Iterable[Any],
+        kwargs: Any,
+    ) -> Any:
+        ours = DISPATCH.get(func)
+        if ours is not None and all(map(_behaves_as_ndarray, types)):
+            return ours(*args, **kwargs)
+        return demoted(_ndarray_function(self, func, types, args, kwargs))
+
+    def __getitem__(self, index: Any) -> Any:
+        result = _ndarray_getitem(self, index)
+        # A view has this array or this one's own base as base: the quick answer for a slice.
+        if isinstance(result, SharedArray):
+            base = result.base
+            if base is not self and (base is None or base is not self.base):
+                return demoted(result)
+        return result
+
+    @property
+    def flat(self) -> Any:
+        """The elements in a row, as a plain ndarray's; indexing it may give private memory."""
+        return self.view(np.ndarray).flat
+
+    @flat.setter
+    def flat(self, values: Any) -> None:
+        self.view(np.ndarray).flat = values  # type: ignore[misc]  # the stub has no setter
+
+    @property
+    def imag(self) -> Any:
+        """The imaginary part: a view, of real numbers private zeros."""
+        return demoted(_IMAG.__get__(self))
+
+    @imag.setter
+    def imag(self, values: Any) -> None:
+        _IMAG.__set__(self, values)
+
+    def __reduce__(self) -> Any:
+        return self.__reduce_ex__(2)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        reference = pickling.reference_to(self)
+        if reference is None:
+            return self.view(np.ndarray).copy().__reduce_ex__(protocol)
+        return load, reference
+
+
+_IMAG: Any = np.ndarray.imag
+
+
+def new_array(
+    layout: np.ndarray, *, zeroed: bool = False, cls: type[SharedArray] = SharedArray
+) -> SharedArray:
+    """Allocate an array with the shape, dtype and strides of a dense one.
+
+    Parameters
+    ----------
+    layout : ndarray
+        As ``np.empty`` or ``np.empty_like`` returns it; its elements are not looked at.
+    zeroed : bool, default False
+        Whether the elements are zero, or not set.
+    cls : type, default SharedArray
+        The class of the result.
+
+    Returns
+    -------
+    SharedArray
+        Of that layout.
+
+    Raises
+    ------
+    TypeError
+        If the dtype has Python objects.
+    MemoryError
+        If there is not enough memory.
+    """
+    shape, dtype, strides, nbytes = layout.shape, layout.dtype, layout.strides, layout.nbytes
+    if dtype.hasobject:
+        refuse_objects(dtype)
+    del layout
+    try:
+        block = allocate(nbytes, zeroed=zeroed)
+    except MemoryError as error:
+        raise MemoryError(
+            f"Unable to allocate {nbytes} bytes ({nbytes / 2**30:.3g} GiB) of shared memory for an "
+            f"array with shape {shape} and data type {dtype}: {error}"
+        ) from error
+    return np.ndarray.__new__(cls, shape, dtype, block, 0, strides)
+
+
+def refuse_objects(dtype: DTypeLike | None) -> None:
+    """Raise TypeError if elements of the dtype hold pointers into private memory.
+
+    Raises
+    ------
+    TypeError
+        If the dtype has Python objects or is a StringDType, or is not a dtype.
+    """
+    # Not np.dtype(dtype): np.empty also takes classes such as np.dtypes.Float64DType.
+    if dtype is not None and (resolved := np.empty(0, dtype).dtype).hasobject:
+        raise TypeError(
+            f"dtype {resolved} cannot be in shared memory: its elements are pointers into the "
+            "private memory of one process. Use a dtype of fixed size, such as numbers, 'S16', "
+            "'U16' or a structured dtype of these"
+        )
+
+
+def demoted(result: Any) -> Any:
+    """Return a result as it is, SharedArrays on private memory in it as plain ndarrays."""
+    if isinstance(result, SharedArray):
+        return result if is_shared(result) else result.view(np.ndarray)
+    if isinstance(result, (tuple, list)):
+        items = [demoted(item) for item in result]
+        if all(new is old for new, old in zip(items, result, strict=True)):
+            return result
+        if isinstance(result, tuple) and hasattr(result, "_make"):  # a namedtuple
+            return result._make(items)
+        return type(result)(items)
+    return result
+
+
+def _behaves_as_ndarray(cls: type) -> bool:
+    # np.matrix and np.ma.MaskedArray have ndarray's __array_function__ and another behaviour.
+    return cls is np.ndarray or issubclass(cls, (SharedArray, np.memmap))
+
+
+def load(*reference: Any) -> SharedArray:
+    """Return the array that a pickle of `SharedArray` refers to.
+
+    Raises
+    ------
+    SharedArrayUnpickleError
+        If this process cannot reach the memory, or the reference is malformed.
+    """
+    return pickling.resolve(SharedArray, reference)
+
+
+def _honest(name: str, *, on_plain: bool) -> Callable[..., Any]:
+    """Return the method of ndarray made honest, or what `DISPATCH` has for it."""
+    original = getattr(np.ndarray, name)
+
+    @functools.wraps(original)
+    def method(self: SharedArray, /, *args: Any, **kwargs: Any) -> Any:
+        ours = DISPATCH.get(original)
+        if ours is not None:
+            return ours(self, *args, **kwargs)
+        return demoted(original(self.view(np.ndarray) if on_plain else self, *args, **kwargs))
+
+    return method
+
+
+# The methods of ndarray that keep the class on private memory; all others return views, plain
+# arrays, scalars, Python objects or nothing. These give new memory or the `out` they were given;
+# run on a plain view, they make an array that owns its memory.
+_NEW_MEMORY = (
+    "__copy__", "__deepcopy__", "all", "any", "argmax", "argmin", "argpartition", "argsort",
+    "choose", "clip", "compress", "copy", "cumprod", "cumsum", "dot", "flatten", "max", "mean",
+    "min", "prod", "repeat", "std", "sum", "take", "trace", "var",
+)  # fmt: skip
+# These may also give the array itself or a view of it.
+_PERHAPS_VIEW = ("astype", "byteswap", "conj", "conjugate", "ravel", "reshape", "round")
+# Honest already: `sort` for `DISPATCH`, the others to write data and not a reference to a file.
+_AS_PLAIN = ("dump", "dumps", "sort")
+
+for _name in (*_NEW_MEMORY, *_AS_PLAIN):
+    setattr(SharedArray, _name, _honest(_name, on_plain=True))
+for _name in _PERHAPS_VIEW:
+    setattr(SharedArray, _name, _honest(_name, on_plain=False))

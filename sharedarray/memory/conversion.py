@@ -1,0 +1,217 @@
+"""NumPy's functions that make arrays of existing data, with their results in shared memory."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from sharedarray.memory.array import SharedArray, new_array, refuse_objects
+from sharedarray.memory.registry import is_shared
+from sharedarray.memory.shapes import as_numpy, filled, is_foreign, is_ours
+
+__all__ = ["array", "asarray", "copy"]
+
+_Order = Literal["K", "A", "C", "F"] | None
+_Device = Literal["cpu"] | None
+
+
+def copy(a: ArrayLike, order: _Order = "K", subok: bool = False) -> SharedArray:
+    """Copy an array into shared memory.
+
+    Parameters
+    ----------
+    a : array_like
+        The data.
+    order : {'K', 'A', 'C', 'F'}, default 'K'
+        Layout: as near to that of `a` as may be; 'F' if `a` is Fortran-contiguous, else 'C';
+        row-major; column-major.
+    subok : bool, default False
+        Makes no difference: the result is a SharedArray.
+
+    Returns
+    -------
+    SharedArray
+        New memory, even if `a` is shared; so the private original can be dropped. If the class
+        of `a` has an ``__array_function__`` of its own, what NumPy returns.
+
+    Raises
+    ------
+    TypeError
+        If the dtype has Python objects or is a StringDType.
+    MemoryError
+        If there is not enough memory.
+
+    See Also
+    --------
+    array, asarray, numpy.copy
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> a = sharedarray.copy([3, 1, 2])
+    >>> a
+    SharedArray([3, 1, 2])
+    """
+    if is_foreign(a):
+        return as_numpy(np.copy, a, order, subok)
+    return _copied(np.asarray(a), order)
+
+
+def array(
+    object: Any,
+    dtype: DTypeLike | None = None,
+    *,
+    copy: bool | None = True,
+    order: _Order = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    ndmax: int = 0,
+    like: Any = None,
+) -> SharedArray:
+    """Make a shared array of any data.
+
+    Parameters
+    ----------
+    object : array_like
+        The data.
+    dtype : data-type, optional
+        Any dtype without Python objects; by default what fits the data.
+    copy : bool or None, default True
+        Whether to copy; None copies only if `object` is private or has another dtype or layout
+        than wanted; False raises ValueError in these cases.
+    order : {'K', 'A', 'C', 'F'}, default 'K'
+        The layout, as in `copy`.
+    subok : bool, default False
+        Makes no difference: the result is a SharedArray.
+    ndmin : int, default 0
+        The least number of dimensions; missing ones are put in front.
+    ndmax : int, default 0
+        The greatest number of dimensions to look for in nested sequences, 0 for any; from
+        NumPy 2.4 on.
+    like : array_like, optional
+        If its class has an ``__array_function__`` of its own, that class's array is returned.
+
+    Returns
+    -------
+    SharedArray
+        New memory, unless `copy` says otherwise: then `object` itself, or a view of it.
+
+    Raises
+    ------
+    TypeError
+        If the dtype has Python objects or is a StringDType.
+    ValueError
+        If `copy` is False and a copy is needed, or the data do not make an array.
+    MemoryError
+        If there is not enough memory.
+
+    See Also
+    --------
+    asarray, copy, numpy.array
+
+    Notes
+    -----
+    Data that have to be converted first are, for a moment, in private memory as well.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> a = sharedarray.array([[1, 2], [3, 4]], dtype=float)
+    >>> a
+    SharedArray([[1., 2.],
+                 [3., 4.]])
+    >>> sharedarray.array(a, copy=None) is a
+    True
+    """
+    only_from_2_4: dict[str, Any] = {"ndmax": ndmax} if ndmax else {}
+    options = {"order": order, "ndmin": ndmin, **only_from_2_4}
+    if not is_ours(like):
+        return as_numpy(np.array, object, dtype, copy=copy, subok=subok, like=like, **options)
+    refuse_objects(dtype)
+    unconverted = False if copy is not None and not copy else None
+    found = np.array(object, dtype, copy=unconverted, **options)
+    return _shared(object, found, copy, order)
+
+
+def asarray(
+    a: Any,
+    dtype: DTypeLike | None = None,
+    order: _Order = None,
+    *,
+    device: _Device = None,
+    copy: bool | None = None,
+    like: Any = None,
+) -> SharedArray:
+    """Return the data as a shared array, copied only if they have to be.
+
+    Parameters
+    ----------
+    a : array_like
+        The data.
+    dtype : data-type, optional
+        Any dtype without Python objects; by default what fits the data.
+    order : {'K', 'A', 'C', 'F'}, default 'K'
+        The layout, as in `copy`.
+    device : {'cpu'}, optional
+        For the array API only.
+    copy : bool or None, default None
+        As in `array`.
+    like : array_like, optional
+        As in `array`.
+
+    Returns
+    -------
+    SharedArray
+        `a` itself if it is a SharedArray of that dtype and layout; a view if it is another array
+        on shared memory of that dtype and layout; else new memory.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As `array`.
+
+    See Also
+    --------
+    array, numpy.asarray
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> a = sharedarray.asarray([1, 2])
+    >>> sharedarray.asarray(a) is a
+    True
+    """
+    if not is_ours(like):
+        return as_numpy(np.asarray, a, dtype, order, device=device, copy=copy, like=like)
+    refuse_objects(dtype)
+    unconverted = False if copy is not None and not copy else None
+    found = np.asarray(a, dtype, order, device=device, copy=unconverted)
+    return _shared(a, found, copy, order)
+
+
+def _shared(source: Any, found: np.ndarray, copy: bool | None, order: _Order) -> SharedArray:
+    """Return what NumPy has found in `source` as a shared array, by the rules of `copy`."""
+    refuse_objects(found.dtype)
+    if copy is not None and copy:
+        return _copied(found, order)
+    if is_shared(found):
+        if isinstance(source, SharedArray) and _same_layout(source, found):
+            return source
+        return found.view(SharedArray)
+    if copy is not None:
+        raise ValueError(
+            "Unable to avoid copy while creating a shared array as requested: the data are in "
+            "private memory. Use copy=None to copy only where it is needed"
+        )
+    return _copied(found, order)
+
+
+def _copied(source: np.ndarray, order: _Order) -> SharedArray:
+    refuse_objects(source.dtype)
+    return filled(new_array(np.empty_like(source, order=order, subok=False)), source)
+
+
+def _same_layout(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and a.strides == b.strides and a.dtype == b.dtype

@@ -1,0 +1,231 @@
+"""The pickle of a SharedArray: where its memory is, and never an address.
+
+Guarantees
+----------
+* A pickle is loaded as the same memory with the same layout, or `SharedArrayUnpickleError` is
+  raised. Whatever is in it, nothing outside one live block is reached, and nothing crashes.
+* No pickle of an array whose memory was freed, or is of another tree of forks, is ever taken for
+  one of another array: ids of segments and serials of blocks are used once.
+
+Assumptions
+-----------
+* The sender keeps the array alive until the pickle is loaded. A pickle owns nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import numpy as np
+
+from sharedarray.errors import SharedArrayUnpickleError
+from sharedarray.forks import TREE_TOKEN
+from sharedarray.memory import registry
+from sharedarray.memory.segment import Block
+
+__all__ = ["reference_to", "resolve"]
+
+_A = TypeVar("_A", bound=np.ndarray)
+
+_ADVICE = (
+    "The pickle of a SharedArray refers to its memory and holds no data; keep the array alive "
+    "until the pickle is loaded, or send np.asarray(a) or a private copy (a.copy()) instead, "
+    "which pickle with their data."
+)
+# What dtype.str may be without Python objects: np.dtype of any other text ("f8,f8", "O") is not
+# asked for.
+_PLAIN_DTYPE = re.compile(r"[<>|=][?biufcmMSUV]\d{1,10}(\[\d{0,10}[A-Za-z]{1,2}\])?")
+_MAX_NDIM = 64
+
+
+def reference_to(array: np.ndarray) -> tuple[Any, ...] | None:
+    """Return where an array's memory is and how it lies there, None if it is not shared.
+
+    Returns
+    -------
+    tuple or None
+        Tree token, segment id, offset and serial of the block, offset of the first element in
+        the block, shape, strides, dtype as `dtype_spec`, whether it is writeable.
+    """
+    block = registry.owner(array)
+    if block is None:
+        return None
+    start = registry.address_of(array) - registry.address_of(block)
+    if array.nbytes == 0 and not 0 <= start <= block.nbytes:
+        start = 0  # where no elements are makes no difference
+    return (
+        TREE_TOKEN,
+        block.segment.id,
+        block.offset,
+        block.serial,
+        start,
+        array.shape,
+        array.strides,
+        dtype_spec(array.dtype),
+        array.flags.writeable,
+    )
+
+
+def resolve(cls: type[_A], reference: tuple[Any, ...]) -> _A:
+    """Return the array that `reference_to` described.
+
+    Parameters
+    ----------
+    cls : type
+        The class of the result.
+    reference : tuple
+        What a pickle held, to be trusted in nothing.
+
+    Returns
+    -------
+    ndarray
+        An array of that class.
+
+    Raises
+    ------
+    SharedArrayUnpickleError
+        If this process cannot reach the memory, or the reference is malformed.
+    """
+    try:
+        tree, segment_id, offset, serial, start, shape, strides, spec, writeable = reference
+    except ValueError as error:
+        raise _malformed("it does not have nine parts") from error
+    block = _find_block(tree, segment_id, offset, serial)
+    if not isinstance(writeable, bool):
+        raise _malformed("the writeable flag is not a bool")
+    try:
+        dtype = dtype_from(spec)
+    # What np.dtype says to names twice, negative or huge offsets, a shape that is too long ...
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _malformed("the dtype is not one") from error
+    _check_layout(shape, strides, dtype.itemsize, start, block.nbytes)
+    try:
+        array = np.ndarray.__new__(cls, shape, dtype, block, start, strides)
+    except (TypeError, ValueError, OverflowError) as error:  # more elements than can be counted
+        raise _malformed("there is no such array") from error
+    array.flags.writeable = writeable
+    return array
+
+
+def _find_block(tree: Any, segment_id: Any, offset: Any, serial: Any) -> Block:
+    if not isinstance(tree, bytes) or len(tree) != len(TREE_TOKEN):
+        raise _malformed("it names no process tree")
+    if tree != TREE_TOKEN:
+        raise SharedArrayUnpickleError(
+            "this SharedArray was pickled in another process tree; only the process that allocated "
+            f"it, and children forked from that since then, can reach its memory. {_ADVICE}"
+        )
+    if not _is_integers(segment_id) or len(segment_id) != 2 or not _is_integers((offset, serial)):
+        raise _malformed("it names no block of memory")
+    segment = registry.find_id(segment_id)
+    block = None if segment is None else segment.block(offset, serial)
+    if block is None:
+        raise SharedArrayUnpickleError(
+            "the memory of this SharedArray is not in this process: it has been freed since, or "
+            "was allocated by another process after the two had forked apart. " + _ADVICE
+        )
+    return block
+
+
+def _check_layout(shape: Any, strides: Any, itemsize: int, start: Any, nbytes: int) -> None:
+    """Raise unless all elements are within the `nbytes` of a block."""
+    # np.ndarray checks the same again, but takes a length of -1 for "as long as there is room".
+    if not _is_integers(shape) or not _is_integers(strides) or not _is_integers((start,)):
+        raise _malformed("shape, strides or offset are not integers")
+    if len(shape) != len(strides) or len(shape) > _MAX_NDIM or min(shape, default=0) < 0:
+        raise _malformed(f"shape {shape} and strides {strides} do not fit together")
+    if 0 in shape:
+        low = high = start
+    else:  # Python's integers: nothing overflows
+        spans = [(n - 1) * stride for n, stride in zip(shape, strides, strict=True)]
+        low = start + sum(span for span in spans if span < 0)
+        high = start + sum(span for span in spans if span > 0) + itemsize
+    if low < 0 or high > nbytes:
+        raise _malformed(f"bytes {low} to {high} are not within the {nbytes} of the block")
+
+
+def _is_integers(values: Any) -> bool:
+    return isinstance(values, tuple) and all(type(value) is int for value in values)
+
+
+def _malformed(why: str) -> SharedArrayUnpickleError:
+    return SharedArrayUnpickleError(f"the pickle of a SharedArray is damaged: {why}. {_ADVICE}")
+
+
+def dtype_spec(dtype: np.dtype[Any]) -> Any:
+    """Return a dtype as strings, numbers and tuples, from which `dtype_from` makes it again.
+
+    Returns
+    -------
+    str, tuple or dtype
+        ``dtype.str`` of a plain dtype; ``(spec, shape)`` of a subarray; ``(names, specs, offsets,
+        titles, itemsize, aligned, is_record)`` of a structured dtype; the dtype itself if it is
+        another package's, which these do not describe.
+    """
+    spec: Any
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        spec = (dtype_spec(base), shape)
+    elif dtype.names is not None:
+        fields = [dtype.fields[name] for name in dtype.names]  # type: ignore[index]
+        spec = (
+            dtype.names,
+            tuple(dtype_spec(field[0]) for field in fields),
+            tuple(field[1] for field in fields),
+            tuple(field[2] if len(field) == 3 else None for field in fields),  # type: ignore[misc]
+            dtype.itemsize,
+            dtype.isalignedstruct,
+            issubclass(dtype.type, np.record),
+        )
+    else:
+        spec = dtype.str
+    try:
+        rebuilt = dtype_from(spec)
+    except (TypeError, ValueError):
+        return dtype
+    return spec if rebuilt == dtype and rebuilt.type is dtype.type else dtype
+
+
+def dtype_from(spec: Any) -> np.dtype[Any]:
+    """Return the dtype of a `dtype_spec`.
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError, RecursionError
+        If the spec is malformed, or the dtype has Python objects.
+    """
+    if isinstance(spec, np.dtype):
+        dtype = spec
+    elif isinstance(spec, str):
+        if not _PLAIN_DTYPE.fullmatch(spec):
+            raise ValueError(f"not the text of a dtype: {spec!r}")
+        dtype = np.dtype(spec)
+    elif isinstance(spec, tuple) and len(spec) == 2:
+        base, shape = spec
+        if not _is_integers(shape):
+            raise TypeError("not the shape of a subarray")
+        dtype = np.dtype((dtype_from(base), shape))
+    else:
+        dtype = _structured(*spec)
+    if dtype.hasobject:
+        raise TypeError(f"{dtype} has Python objects")
+    return dtype
+
+
+def _structured(
+    names: Any, specs: Any, offsets: Any, titles: Any, itemsize: Any, aligned: Any, is_record: Any
+) -> np.dtype[Any]:
+    if not _is_integers((*offsets, itemsize)) or not len(names) == len(specs) == len(titles):
+        raise TypeError("not the fields of a structured dtype")
+    dtype = np.dtype(
+        {
+            "names": list(names),
+            "formats": [dtype_from(spec) for spec in specs],
+            "offsets": list(offsets),
+            "titles": list(titles),
+            "itemsize": itemsize,
+        },
+        align=aligned is True,
+    )
+    return np.dtype((np.record, dtype)) if is_record is True else dtype

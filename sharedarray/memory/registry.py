@@ -1,0 +1,134 @@
+r"""Address -> segment, id -> segment, and the question "is this memory shared?".
+
+::
+
+    register(segment) --> _by_address {start: weak segment} --> sorted starts, rebuilt on demand
+                     \--> _by_id      {id: weak segment}
+
+Guarantees
+----------
+* A segment is found from `register` on until it dies, and never after: its entries refer to it
+  weakly, and it dies before its memory is unmapped.
+* `is_shared` judges memory, never the class of an array. Of an array without bytes the address
+  says nothing (it may be the end of one block and the start of the next): it is shared if the
+  chain of its bases leads to a block.
+
+Assumptions
+-----------
+* Live segments do not overlap.
+* Storing to, popping from and copying the keys of a dict are atomic, as is storing a global. There
+  is no lock, because entries are removed by garbage collection, at any point of any thread.
+"""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_right
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharedarray.memory.segment import Block, Segment
+
+__all__ = ["address_of", "find", "find_id", "is_shared", "owner", "register"]
+
+_by_address: dict[int, _Entry] = {}
+_by_id: dict[tuple[int, int], _Entry] = {}
+# The sorted keys of _by_address, and the state of it that they belong to.
+_state = object()
+_starts: tuple[object, list[int]] = (_state, [])
+
+
+class _Entry(weakref.ref[Segment]):
+    __slots__ = ("address", "id")
+
+    address: int
+    id: tuple[int, int]
+
+
+def register(segment: Segment) -> None:
+    """Make a segment known, as long as it lives."""
+    global _state
+    entry = _Entry(segment, _remove)
+    entry.address = segment.address
+    entry.id = segment.id
+    _by_id[entry.id] = entry
+    _by_address[entry.address] = entry
+    # After the change: who rebuilds the starts in between does it under the old state, again.
+    _state = object()
+
+
+def _remove(
+    entry: _Entry,
+    by_id: dict[tuple[int, int], _Entry] = _by_id,
+    by_address: dict[int, _Entry] = _by_address,
+) -> None:
+    # Arguments, because arrays may die after the module's globals have, at the interpreter's end.
+    global _state
+    by_id.pop(entry.id, None)
+    by_address.pop(entry.address, None)
+    _state = object()
+
+
+def find_id(segment_id: tuple[int, int]) -> Segment | None:
+    """Return the live segment of that id, if this process has it."""
+    entry = _by_id.get(segment_id)
+    return None if entry is None else entry()
+
+
+def find(address: int) -> Segment | None:
+    """Return the live segment that has the byte at `address`, if there is one."""
+    global _starts
+    built_for, starts = _starts
+    state = _state
+    if built_for is not state:
+        # The state is read before the keys are: what changes meanwhile makes these starts stale.
+        starts = sorted(list(_by_address))  # noqa: C414 - list() is one atomic step, sorted() is not
+        _starts = (state, starts)
+    position = bisect_right(starts, address)
+    entry = _by_address.get(starts[position - 1]) if position else None
+    segment = None if entry is None else entry()
+    return segment if segment is not None and address - segment.address < segment.nbytes else None
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """Return the address of an array's first element (the one with all indices zero)."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def is_shared(array: NDArray[Any]) -> bool:
+    """Return whether the memory of an array is in a live segment."""
+    base: Any = array.base
+    # The bases of arrays are kept as long as the array, so the common answers need no address.
+    while isinstance(base, np.ndarray):
+        if type(base) is Block:
+            return True
+        base = base.base
+    if base is None:
+        return False
+    # Something else keeps the memory: a memoryview, another library's tensor, as_strided's holder.
+    if array.nbytes == 0:
+        return _block_of_chain(base) is not None
+    return find(address_of(array)) is not None
+
+
+def owner(array: NDArray[Any]) -> Block | None:
+    """Return the block that the memory of an array is in, None if it is not shared."""
+    block = _block_of_chain(array)
+    if block is not None or array.nbytes == 0:
+        return block
+    address = address_of(array)
+    segment = find(address)
+    return None if segment is None else segment.block_at(address)
+
+
+def _block_of_chain(holder: Any) -> Block | None:
+    """Return the first block that `holder`, or what keeps its memory, leads to."""
+    while holder is not None:
+        if type(holder) is Block and type(holder.base) is not Block:
+            return holder
+        # A memoryview names what it looks into `obj`; arrays and as_strided's holder say `base`.
+        holder = holder.obj if isinstance(holder, memoryview) else getattr(holder, "base", None)
+    return None

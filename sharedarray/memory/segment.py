@@ -1,0 +1,245 @@
+r"""One shared mapping and its life: the only importer of mmap.
+
+::
+
+    SharedArray --base--> Block --base--> Segment.bytes --base--> memoryview --> mmap --> memfd
+                            \--segment--> Segment --bytes--^
+    Segment.leases: {offset: Lease} --weakly--> Block
+
+Guarantees
+----------
+* A mapping lives exactly as long as an array on it: there is no close, and the memoryview that
+  pins it makes ``mmap.close`` raise ``BufferError``.
+* A `Segment` dies before its mapping is taken away, so whoever holds it weakly (the registry)
+  never takes the next owner of the address for it.
+* Nothing is named: the kernel frees the memory when the last process that maps it is gone,
+  however it goes.
+
+Assumptions
+-----------
+* Blocks are made by the allocator only, one `Lease` each.
+
+Who owns what: a `Block` owns its `Segment`; the segment's leases know its blocks only weakly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import mmap
+import os
+import weakref
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharedarray import forks
+from sharedarray.config import total_memory
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # not on Windows: every segment is anonymous there
+    fcntl = resource = None  # type: ignore[assignment]
+
+__all__ = ["DESCRIPTOR_MIN_NBYTES", "Block", "Lease", "Segment"]
+
+# Smaller segments get no descriptor: only the tree of forks can see them.
+DESCRIPTOR_MIN_NBYTES = 1 << 20
+# One huge page of x86-64 and of aarch64 with 4 KiB pages.
+HUGE_PAGE_NBYTES = 2 << 20
+# Sizes that need no comparison with the machine's memory, whose limits are in files (50 us).
+_SURELY_FITS_NBYTES = 64 << 20
+# In the kernel since 6.3; the os module of Python 3.11 to 3.13 has no name for it.
+_MFD_NOEXEC_SEAL = 0x0008
+
+_counter = itertools.count(1)
+# The mappings that keep a descriptor; a child inherits the set as it does the descriptors.
+_with_descriptor: set[weakref.ref[mmap.mmap]] = set()
+
+
+class _Bytes(np.ndarray):
+    """The bytes of a segment.
+
+    A class of its own, because NumPy skips over a base of the view's own class: a plain view of a
+    `Block` on plain bytes would have the bytes as its base, and would not keep the block.
+    """
+
+    __slots__ = ()
+
+
+class Block(np.ndarray):
+    """The bytes of one allocation, which every array on them keeps alive.
+
+    Its death frees the allocation. A view of a block has none of the attributes.
+
+    Attributes
+    ----------
+    segment : Segment
+        Where the bytes are.
+    offset : int
+        Where they begin in it, in bytes.
+    serial : int
+        The number of the allocation, unique in this process and its segments.
+    """
+
+    __slots__ = ("offset", "segment", "serial")
+
+    segment: Segment
+    offset: int
+    serial: int
+
+
+class Lease(weakref.ref[Block]):
+    """What is known of a block when it dies, and the way to it while it lives.
+
+    Attributes
+    ----------
+    segment : Segment
+        Where the bytes are.
+    offset : int
+        Where they begin in it, in bytes.
+    serial : int
+        The number of the allocation.
+    generation : int
+        ``forks.generation()`` from before the block was made.
+    slab : object
+        Whom to give the bytes back to, None for a segment that has no other block.
+    """
+
+    __slots__ = ("generation", "offset", "segment", "serial", "slab")
+
+    segment: Segment
+    offset: int
+    serial: int
+    generation: int
+    slab: Any
+
+
+class Segment:
+    """One shared mapping, zero when it is made.
+
+    Parameters
+    ----------
+    nbytes : int
+        Its length, at least 1.
+    step : int, optional
+        The distance between blocks if they lie on it in a row; by default there is one block.
+
+    Attributes
+    ----------
+    bytes : ndarray of uint8, shape (nbytes,)
+        The memory; as long as it lives, so does the mapping.
+    address : int
+        Where it begins in this process and in every child forked while it lived.
+    nbytes, step : int
+        As above.
+    id : tuple of int
+        Process token and counter: never the same for two segments of one tree of forks.
+    leases : dict
+        The lease of each live block, by its offset.
+
+    Raises
+    ------
+    MemoryError
+        If the machine has less memory, or the kernel refuses.
+    """
+
+    __slots__ = ("__weakref__", "address", "bytes", "id", "leases", "nbytes", "step")
+
+    def __init__(self, nbytes: int, step: int | None = None) -> None:
+        self.id = (forks.process_token(), next(_counter))
+        mapping = _map(nbytes)
+        # frombuffer goes through a memoryview, which makes mmap.close() raise BufferError:
+        # ndarray(buffer=mapping) would let it close under the array.
+        self.bytes: NDArray[np.uint8] = np.frombuffer(memoryview(mapping), np.uint8).view(_Bytes)
+        self.address: int = self.bytes.__array_interface__["data"][0]
+        self.nbytes = nbytes
+        self.step = nbytes if step is None else step
+        self.leases: dict[int, Lease] = {}
+
+    def block(self, offset: int, serial: int) -> Block | None:
+        """Return the live block of that number at that offset, if there is one."""
+        lease = self.leases.get(offset)
+        return None if lease is None or lease.serial != serial else lease()
+
+    def block_at(self, address: int) -> Block | None:
+        """Return the live block that has the byte at `address`, which is in this segment."""
+        offset = address - self.address
+        lease = self.leases.get(offset - offset % self.step)
+        return None if lease is None else lease()
+
+
+def _map(nbytes: int) -> mmap.mmap:
+    """Return a shared mapping of `nbytes` zero bytes."""
+    _check_size(nbytes)
+    try:
+        mapping = _map_descriptor(nbytes) or mmap.mmap(-1, nbytes)
+    except OverflowError as error:
+        raise MemoryError(f"{nbytes} bytes are more than an address can count") from error
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        message = f"the kernel refuses a mapping of {nbytes} bytes (see also vm.max_map_count)"
+        raise MemoryError(message) from error
+    if nbytes >= HUGE_PAGE_NBYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel built without huge pages
+            mapping.madvise(mmap.MADV_HUGEPAGE)
+    return mapping
+
+
+def _check_size(nbytes: int) -> None:
+    # ftruncate gives a memfd of 2**62 bytes without a word; the kill would come at the first
+    # touch that finds no page.
+    if nbytes <= _SURELY_FITS_NBYTES:
+        return
+    try:
+        available = total_memory()
+    except NotImplementedError:
+        return
+    if nbytes > available:
+        raise MemoryError(f"{nbytes} bytes are more than the {available} of this machine")
+
+
+def _map_descriptor(nbytes: int) -> mmap.mmap | None:
+    """Return a mapping that keeps the descriptor of a sealed memfd, None where that is refused.
+
+    Other processes of the same user can attach to it through the descriptor.
+    """
+    if nbytes < DESCRIPTOR_MIN_NBYTES or resource is None or not _descriptor_to_spare():
+        return None
+    try:
+        descriptor = _memfd()
+    except (OSError, AttributeError):  # an old kernel, seccomp, vm.memfd_noexec, the limit, macOS
+        return None
+    try:
+        os.fchmod(descriptor, 0o600)  # born 0777, and /proc/<pid>/fd leads others of this user here
+        os.ftruncate(descriptor, nbytes)
+        # Nobody can make it shorter under our arrays, which would be a SIGBUS at the next touch.
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+        # The mapping keeps a duplicate of the descriptor and closes it at its end.
+        mapping = mmap.mmap(descriptor, nbytes)
+    except (OSError, AttributeError):  # RLIMIT_FSIZE, the limit of descriptors, a strange kernel
+        return None
+    finally:
+        os.close(descriptor)
+    _with_descriptor.add(weakref.ref(mapping, _with_descriptor.discard))
+    return mapping
+
+
+def _descriptor_to_spare() -> bool:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft == resource.RLIM_INFINITY or len(_with_descriptor) < soft // 2
+
+
+def _memfd() -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create("sharedarray", flags | _MFD_NOEXEC_SEAL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what a kernel before 6.3 says to an unknown flag
+            raise
+        return os.memfd_create("sharedarray", flags)

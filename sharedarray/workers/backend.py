@@ -1,0 +1,218 @@
+"""Where workers run: in threads, or in the caller itself.
+
+::
+
+    coordinator                   worker thread (kept between maps)
+    -----------                   ---------------------------------
+    run(n, work, handle) ------>  inbox: work(rank, report), in a copy of the caller's context
+    handle(report)       <------  queue: whatever `work` reports
+    return               <------  queue: end of work, sent after the thread has made itself idle
+
+Guarantees
+    A thread is idle again before the coordinator hears that it has ended its work, so a loop of
+    maps starts its threads once. `run` returns or raises after the last worker has ended; one more
+    Ctrl-C while it waits for that leaves the threads to end their items alone. Before every fork
+    of the process the idle threads end, so that the fork is not one "of a multi-threaded process"
+    on their account; a forked child starts without any.
+
+Assumptions
+    `work` returns soon after `stop` was called: threads cannot be killed.
+
+Ownership
+    This is the only module that starts threads. An idle thread belongs to `_idle`, a busy one to
+    the call of `run` that hired it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import copy_context
+from itertools import count
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, ClassVar
+
+from sharedarray import forks
+
+__all__ = ["Backend", "SerialBackend", "ThreadBackend", "backend_named"]
+
+Handle = Callable[[Any], None]
+Work = Callable[[int, Handle], None]
+
+
+class Backend:
+    """A way to run workers; a class is used as it is, without instances.
+
+    Attributes
+    ----------
+    name : str
+        By which a pool may be asked for it.
+    is_parallel : bool
+        Whether workers run beside the caller.
+    """
+
+    name: ClassVar[str]
+    is_parallel: ClassVar[bool]
+
+    @staticmethod
+    def run(n_workers: int, work: Work, handle: Handle, stop: Callable[[], None]) -> None:
+        """Run ``work(rank, report)`` in every worker and pass what they report to `handle`.
+
+        Parameters
+        ----------
+        n_workers : int
+            Ranks are 0 to ``n_workers - 1``.
+        work : callable
+            Must not raise.
+        handle : callable
+            Runs in the caller. What it raises ends the run.
+        stop : callable
+            Called before waiting for the workers where the run ends early.
+        """
+        raise NotImplementedError
+
+
+class SerialBackend(Backend):
+    """Run every item in the caller.
+
+    ``np=0``, the debug mode and sequences shorter than `minlength` use it, whatever the pool's
+    backend is. Breakpoints work, and each construct of a pool does what it does with one worker.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> sharedarray.MapReduce(sharedarray.SerialBackend).map(abs, [-1, 2, -3])
+    [1, 2, 3]
+    """
+
+    name = "serial"
+    is_parallel = False
+
+    @staticmethod
+    def run(n_workers: int, work: Work, handle: Handle, stop: Callable[[], None]) -> None:
+        """Run ``work(0, handle)``."""
+        work(0, handle)
+
+
+class ThreadBackend(Backend):
+    """Run workers in threads of this process.
+
+    NumPy releases the GIL in its kernels, so threads that compute in NumPy run at the same time.
+    All memory is shared. Threads are kept for the next map.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> sharedarray.MapReduce(sharedarray.ThreadBackend, np=2).map(abs, [-1, 2, -3])
+    [1, 2, 3]
+    """
+
+    name = "thread"
+    is_parallel = True
+
+    @staticmethod
+    def run(n_workers: int, work: Work, handle: Handle, stop: Callable[[], None]) -> None:
+        """Run ``work(rank, report)`` in `n_workers` threads, see `Backend.run`."""
+        reports: SimpleQueue[Any] = SimpleQueue()
+        team = _hire(n_workers)
+        n_running = 0
+        try:
+            for rank, worker in enumerate(team):
+                worker.assign(copy_context().run, work, rank, reports.put, ended=reports)
+                n_running += 1
+            while n_running:
+                report = reports.get()
+                if isinstance(report, _Worker):
+                    n_running -= 1
+                else:
+                    handle(report)
+        except BaseException:  # Ctrl-C included: whatever ended the run, its workers end with it
+            stop()
+            while n_running:
+                n_running -= isinstance(reports.get(), _Worker)
+            raise
+
+
+def backend_named(backend: str | type[Backend]) -> type[Backend]:
+    """Return the backend of this name, or `backend` itself where it is one."""
+    if isinstance(backend, type) and issubclass(backend, Backend):
+        return backend
+    backends = {b.name: b for b in (SerialBackend, ThreadBackend)}
+    if not isinstance(backend, str):
+        raise TypeError(f"backend must be a Backend class or a name, not {backend!r}")
+    if backend not in backends:
+        raise ValueError(f"backend must be one of {', '.join(backends)}, not {backend!r}")
+    return backends[backend]
+
+
+class _Worker(Thread):
+    """A thread that does one piece of work after the other, and is idle in between."""
+
+    _numbers = count()
+
+    def __init__(self) -> None:
+        # Daemon: a thread that waits for work must not keep the interpreter from ending.
+        super().__init__(name=f"sharedarray-worker-{next(self._numbers)}", daemon=True)
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+
+    def assign(self, function: Callable[..., Any], *args: Any, ended: SimpleQueue[Any]) -> None:
+        """Run ``function(*args)``, then put the worker itself on `ended`."""
+        self._inbox.put((function, args, ended))
+
+    def dismiss(self) -> None:
+        """End the thread after the work that it has."""
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        """Work until dismissed."""
+        while task := self._inbox.get():
+            function, args, ended = task
+            function(*args)
+            # An idle worker must not keep the last work, and the arrays in it, alive.
+            del task, function, args
+            if len(_idle) < _MAX_IDLE:
+                _idle.append(self)
+                ended.put(self)
+                del ended
+            else:
+                ended.put(self)
+                return
+
+
+_MAX_IDLE = 2 * (os.cpu_count() or 1)
+_idle: list[_Worker] = []
+
+
+def _hire(n_workers: int) -> list[_Worker]:
+    """Take idle workers, and start new ones where there are too few."""
+    team: list[_Worker] = []
+    try:
+        while len(team) < n_workers:
+            with suppress(IndexError):
+                team.append(_idle.pop())
+                continue
+            worker = _Worker()
+            worker.start()
+            team.append(worker)
+    except BaseException:  # no thread could be started, or Ctrl-C: nobody else has these workers
+        _idle.extend(team)
+        raise
+    return team
+
+
+def _dismiss_idle() -> None:
+    """End all idle threads and wait until the kernel has none of them."""
+    while _idle:
+        worker = _idle.pop()
+        worker.dismiss()
+        worker.join()
+
+
+def _forget_idle() -> None:
+    """Start a forked child without workers: threads do not survive a fork."""
+    _idle.clear()
+
+
+forks.on_fork(before=_dismiss_idle, in_child=_forget_idle)
