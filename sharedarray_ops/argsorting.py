@@ -5,7 +5,7 @@ index``, the words are sorted in place by `quicksort`, and the low bits are the 
 is free: the index breaks ties. The output array is the scratch, so nothing else of its size is
 allocated.
 
-    extent -> pack -> sort -> unpack, refining ties -> refine long runs
+    survey -> pack -> sort -> unpack, refining short runs -> pack long runs again -> ...
 
 Ranks of 32-bit and narrower values always fit beside the index. Wider ranks may lose their lowest
 `shift` bits; elements that agree in what is left lie next to each other after the sort (a *run*)
@@ -28,14 +28,23 @@ from numpy.typing import NDArray
 from sharedarray_ops.keys import Extent, Ranking, extent, ranking
 from sharedarray_ops.plan import Chunk, blocks, chunks
 from sharedarray_ops.pool import Pool, n_workers
-from sharedarray_ops.quicksort import quicksort
+from sharedarray_ops.quicksort import (
+    SMALL,
+    Halves,
+    Share,
+    Splitter,
+    choose_splitter,
+    partition,
+    quicksort,
+    sample_positions,
+)
 
 __all__ = ["argsort"]
 
 # Elements; a block's words and their scratch stay in the second-level cache.
-BLOCK = 65536
+BLOCK = 1 << 17
 # A longer run of elements that agree in their packed bits is a task of its own for the pool.
-LONG_RUN = 4 * BLOCK
+LONG_RUN = 2 * BLOCK
 
 
 class _Field(NamedTuple):
@@ -58,6 +67,17 @@ class _Field(NamedTuple):
     def index_mask(self) -> np.uint64:
         """Return the bits of a word that hold the index."""
         return np.uint64((1 << self.index_bits) - 1)
+
+
+class _Survey(NamedTuple):
+    """What one look at a chunk tells.
+
+    `in_order`: no element of it is less than the one before, that of the chunk before included.
+    False where there is NaN or NaT, whatever their order.
+    """
+
+    extents: list[Extent]
+    in_order: bool
 
 
 class _Task(NamedTuple):
@@ -86,21 +106,38 @@ def argsort(a: NDArray[Any], out: NDArray[np.intp], pool: Pool) -> None:
     a, words = a.view(np.ndarray), out.view(np.ndarray).view(np.uint64)
     n, n_chunks = a.size, 4 * n_workers(pool)
     parts = chunks(0, n, n_chunks, align=BLOCK)
-    rank = ranking(a.dtype, (e for es in pool.map(lambda c: _extents(a, c), parts) for e in es))
+    surveys = pool.map(lambda chunk: _survey(a, chunk), parts)
+    if all(survey.in_order for survey in surveys):
+        pool.map(lambda chunk: _number(words, chunk), parts)
+        return
+    rank = ranking(a.dtype, (extent for survey in surveys for extent in survey.extents))
     field = _Field.below(rank.n_bits, index_bits=(n - 1).bit_length())
-    pool.map(lambda chunk: _pack(a, words, chunk, rank, field), parts)
-    todo = [_Task(Chunk(0, n), field)]
+    if n_workers(pool) > 1 and n > SMALL:
+        splitter = _splitter(a, rank, field, n_workers(pool))
+        found = pool.map(lambda chunk: _pack(a, words, chunk, rank, field, splitter), parts)
+        share = Share(0, n, n_workers(pool))
+        packed = [Chunk(i, j) for part in parts for i, j in blocks(*part, BLOCK)]
+        quicksort(words, pool, Halves(share, packed, [k for n_low in found for k in n_low]))
+    else:
+        pool.map(lambda chunk: _pack(a, words, chunk, rank, field, None), parts)
+        quicksort(words, pool)
+    todo = _unpack_run(a, words, Chunk(0, n), rank, field, pool)
     while todo:
-        todo += _sort_run(a, words, todo.pop(), rank, pool)
+        run, field = todo.pop()
+        quicksort(words[run.slice], pool)
+        todo += _unpack_run(a, words, run, rank, field, pool)
 
 
-def _sort_run(
-    a: NDArray[Any], words: NDArray[np.uint64], task: _Task, rank: Ranking, pool: Pool
+def _unpack_run(
+    a: NDArray[Any],
+    words: NDArray[np.uint64],
+    run: Chunk,
+    rank: Ranking,
+    field: _Field,
+    pool: Pool,
 ) -> list[_Task]:
-    """Sort the packed words of a run and unpack them; return the long runs in it, packed again."""
-    run, field = task
+    """Unpack the sorted words of a run; return the long runs in it, packed again."""
     n_chunks = 4 * n_workers(pool)
-    quicksort(words[run.slice], pool)
     parts = _whole_runs(words, run, n_chunks, field)
     long_runs = pool.map(lambda part: _unpack(a, words, part, rank, field), parts)
     rest = _Field.below(field.shift, field.index_bits)
@@ -111,22 +148,56 @@ def _sort_run(
     return tasks
 
 
-def _extents(a: NDArray[Any], chunk: Chunk) -> list[Extent]:
-    """Return the extents of a chunk, block by block so that it is read from memory once."""
-    return [extent(a[i:j]) for i, j in blocks(*chunk, 2 * BLOCK)]
+def _splitter(a: NDArray[Any], rank: Ranking, field: _Field, n_workers: int) -> Splitter:
+    """Choose where to cut the words, before they are there, from a sample of the elements."""
+    position = sample_positions(a.size)
+    sample = np.empty(position.size, np.uint64)
+    rank.encode(a[position], sample)
+    _pack_field(sample, field)
+    sample |= position.view(np.uint64)
+    return choose_splitter(sample, n_workers)
+
+
+def _survey(a: NDArray[Any], chunk: Chunk) -> _Survey:
+    """Look at a chunk once, block by block."""
+    extents = []
+    in_order = True
+    for i, j in blocks(*chunk, 4 * BLOCK):
+        extents.append(extent(a[i:j]))
+        overlapping = a[max(i - 1, 0) : j]
+        in_order = in_order and bool(np.all(overlapping[:-1] <= overlapping[1:]))
+    return _Survey(extents, in_order)
+
+
+def _number(words: NDArray[np.uint64], chunk: Chunk) -> None:
+    """Write the positions of a chunk, which is the argsort of what is in order."""
+    for i, j in blocks(*chunk, BLOCK):
+        words[i:j] = np.arange(i, j, dtype=np.uint64)
 
 
 def _pack(
-    a: NDArray[Any], words: NDArray[np.uint64], chunk: Chunk, rank: Ranking, field: _Field
-) -> None:
-    """Write the words of the first round: the leading bits of each rank and the position."""
+    a: NDArray[Any],
+    words: NDArray[np.uint64],
+    chunk: Chunk,
+    rank: Ranking,
+    field: _Field,
+    splitter: Splitter | None,
+) -> list[int]:
+    """Write the words of the first round: the leading bits of each rank and the position.
+
+    Each block is partitioned while it is in cache; returned is how many low words each one has.
+    """
     index = np.arange(chunk.start, chunk.start + BLOCK, dtype=np.uint64)
+    n_low = []
     for i, j in blocks(*chunk, BLOCK):
         word = words[i:j]
         rank.encode(a[i:j], word)
         _pack_field(word, field)
         word |= index[: j - i]
         index += np.uint64(BLOCK)
+        if splitter is not None:
+            n_low.append(partition(word, splitter))
+    return n_low
 
 
 def _repack(
@@ -177,6 +248,7 @@ def _unpack(
             words[i:j] &= field.index_mask
         return []
     long_runs = []
+    scratch = np.empty(LONG_RUN, np.uint64)
     i = chunk.start
     while i < chunk.stop:
         j = min(i + BLOCK, chunk.stop)
@@ -190,25 +262,32 @@ def _unpack(
             words[i:j] &= field.index_mask
             long_runs.append(Chunk(i, j))
         else:
-            _refine(a, words[i:j], rank, field)
+            _refine(a, words[i:j], rank, field, scratch)
         i = j
     return long_runs
 
 
-def _refine(a: NDArray[Any], words: NDArray[np.uint64], rank: Ranking, field: _Field) -> None:
+def _refine(
+    a: NDArray[Any],
+    words: NDArray[np.uint64],
+    rank: Ranking,
+    field: _Field,
+    scratch: NDArray[np.uint64],
+) -> None:
     """Turn sorted words into indices, each run in the order of the bits that its words lack."""
-    leading = words >> np.uint64(field.index_bits)
+    leading = np.right_shift(words, np.uint64(field.index_bits), out=scratch[: words.size])
     same = leading[1:] == leading[:-1]
     words &= field.index_mask
-    if not same.any():
+    first_of_pair = np.flatnonzero(same)
+    if not first_of_pair.size:
         return
     tied = np.zeros(words.size, np.bool_)
-    tied[1:] = same
-    tied[:-1] |= same
+    tied[first_of_pair] = tied[first_of_pair + 1] = True
     position = np.flatnonzero(tied)
-    index = words[position]
-    starts_run = np.append(True, ~same)[position]
+    starts_run = ~same[position - 1]
+    starts_run[0] = True
     run = np.cumsum(starts_run, dtype=np.uint64)
+    index = words[position]
     key = np.empty(index.size, np.uint64)
     rank.encode(a[index.view(np.intp)], key)
     key &= np.uint64((1 << field.shift) - 1)

@@ -1,17 +1,20 @@
 """Order-preserving keys: every fixed-width number becomes an unsigned rank.
 
-The rank of a value is the distance of its order-preserving 64-bit word from the smallest word in
-the array. Comparing ranks is comparing values in NumPy's sort order: -0.0 equals +0.0, all NaN are
-equal and last, NaT is last.
+Each value has an integer word, in NumPy's sort order: -0.0 equals +0.0, all NaN are equal and last,
+NaT is last. Its rank is the distance of its word from the smallest word in the array.
 
-==================  ==========================================================================
+==================  ================================================================================
 dtype               word
-==================  ==========================================================================
-bool, (u)int        the value; the distance from the smallest wraps, so signs need no care
-datetime, timedelta the integer; NaT, the smallest integer, wraps to the top by itself
-float64, float32    the bits of ``x + 0.0``; all flipped for negative numbers, the sign bit else
+==================  ================================================================================
+bool, integers      the value
+datetime, timedelta the integer; NaT comes after the largest
+float32, float64    the bits without the sign, less the `gap`, with the sign; NaN after the largest
 float16             as float32, which holds every float16
-==================  ==========================================================================
+==================  ================================================================================
+
+The gap is what no number in the array uses between zero and the smallest magnitude. Without it,
+numbers of both signs would spend nine tenths of the range of their words on exponents that do not
+occur.
 """
 
 from __future__ import annotations
@@ -28,13 +31,21 @@ _NAT = np.iinfo(np.int64).min
 
 
 class Extent(NamedTuple):
-    """Smallest and largest word of a part of an array, and whether it holds NaN.
+    """The range of a part of an array.
 
-    `low` and `high` are None where there is nothing but NaN or NaT.
+    Attributes
+    ----------
+    low, high : int or None
+        The smallest and the largest word, floats without their gap; None where all is NaN or NaT.
+    tiny : int
+        No magnitude of a float lies between 0 and this.
+    has_nan : bool
+        Whether there is NaN or NaT.
     """
 
     low: int | None
     high: int | None
+    tiny: int
     has_nan: bool
 
 
@@ -47,14 +58,17 @@ class Ranking(NamedTuple):
         The smallest word; its rank is 0.
     n_bits : int
         Every rank is below ``2 ** n_bits``.
+    gap : int
+        By how much the magnitudes of floats are lowered.
     nan_rank : int
-        The rank of NaN, above all others.
+        The rank of NaN and NaT, above all others.
     has_nan, has_negative : bool
         Which steps the encoding needs.
     """
 
     origin: int
     n_bits: int
+    gap: int
     nan_rank: int
     has_nan: bool
     has_negative: bool
@@ -80,22 +94,31 @@ class Ranking(NamedTuple):
     def _encode_floats(self, values: NDArray[Any], out: NDArray[np.uint64]) -> None:
         width = _float_width(values.dtype)
         floats = out.view(np.float64) if width == 64 else np.empty(out.shape, np.float32)
-        words = floats.view(f"u{width // 8}")
+        words = floats.view(f"i{width // 8}")
         with np.errstate(invalid="ignore"):  # a signalling NaN is data here
             if values.dtype.itemsize == 2:
                 np.copyto(floats, values)
                 floats += 0  # -0.0 becomes +0.0
             else:
                 np.add(values, values.dtype.type(0), out=floats)
-        top = 1 << (width - 1)
         origin = self.origin
         if self.has_negative:
-            flips = words.view(f"i{width // 8}") >> (width - 1)
-            flips |= np.iinfo(flips.dtype).min
-            words ^= flips.view(words.dtype)
-        else:
-            origin ^= top
-        np.subtract(words, words.dtype.type(origin % (2 * top)), out=out)
+            sign = words >> (width - 1)  # -1 or 0
+            words &= np.iinfo(words.dtype).max
+            self._close_gap(words)
+            words ^= sign
+            words -= sign
+        elif origin <= 0:
+            self._close_gap(words)
+        else:  # nothing below the gap
+            origin += self.gap
+        unsigned = words.view(f"u{width // 8}")
+        np.subtract(unsigned, unsigned.dtype.type(origin % 2**width), out=out)
+
+    def _close_gap(self, magnitudes: NDArray[Any]) -> None:
+        if self.gap:
+            np.maximum(magnitudes, self.gap, out=magnitudes)
+            magnitudes -= magnitudes.dtype.type(self.gap)
 
 
 def is_rankable(dtype: np.dtype[Any]) -> bool:
@@ -104,7 +127,7 @@ def is_rankable(dtype: np.dtype[Any]) -> bool:
 
 
 def extent(values: NDArray[Any]) -> Extent:
-    """Return the smallest and the largest word of `values`, a non-empty 1-d array of any layout."""
+    """Return the extent of `values`, a non-empty 1-d array of any layout."""
     if values.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             has_nan = bool(np.isnan(values.max()))
@@ -114,25 +137,33 @@ def extent(values: NDArray[Any]) -> Extent:
         has_nan = values.dtype.kind in "mM" and int(numbers.min()) == _NAT
         if has_nan:
             numbers = numbers[numbers != _NAT]
-    if numbers.size == 0:
-        return Extent(None, None, has_nan)
-    word = _float_word if values.dtype.kind == "f" else int
-    return Extent(word(numbers.min()), word(numbers.max()), has_nan)
+    if not numbers.size:
+        return Extent(None, None, 0, has_nan)
+    if values.dtype.kind != "f":
+        return Extent(int(numbers.min()), int(numbers.max()), 0, has_nan)
+    low, high = _float_word(numbers.min()), _float_word(numbers.max())
+    return Extent(low, high, _tiny(numbers, low, high), has_nan)
 
 
 def ranking(dtype: np.dtype[Any], extents: Iterable[Extent]) -> Ranking:
     """Combine the extents of all parts of an array of `dtype` into its ranking."""
     extents = list(extents)
-    origin = min((e.low for e in extents if e.low is not None), default=0)
-    high = max((e.high for e in extents if e.high is not None), default=origin)
+    lows = [e.low for e in extents if e.low is not None]
+    highs = [e.high for e in extents if e.high is not None]
+    tinies = [e.tiny for e in extents if e.tiny]
+    gap = min(tinies) - 1 if tinies else 0
+    origin, high = (
+        _without_gap(word, gap) for word in (min(lows, default=0), max(highs, default=0))
+    )
     has_nan = any(e.has_nan for e in extents)
     largest = high - origin + has_nan
     return Ranking(
         origin=origin,
         n_bits=largest.bit_length(),
+        gap=gap,
         nan_rank=largest,
         has_nan=has_nan,
-        has_negative=dtype.kind == "f" and origin < 1 << (_float_width(dtype) - 1),
+        has_negative=origin < 0,
     )
 
 
@@ -147,9 +178,28 @@ def _float_width(dtype: np.dtype[Any]) -> int:
 
 
 def _float_word(value: np.floating[Any]) -> int:
-    """Return the order-preserving word of one number."""
+    """Return the bits without the sign, with the sign: in the order of the values."""
     width = _float_width(value.dtype)
-    top = 1 << (width - 1)
-    number = value.astype(f"f{width // 8}") + 0  # -0.0 becomes +0.0
-    bits = int(number.view(f"u{width // 8}"))
-    return bits ^ (2 * top - 1) if bits & top else bits | top
+    magnitude = int(abs(value).astype(f"f{width // 8}").view(f"u{width // 8}"))
+    return -magnitude if value < 0 else magnitude
+
+
+def _tiny(numbers: NDArray[Any], low: int, high: int) -> int:
+    """Return the smallest magnitude, as a word, of the float64 in `numbers` that are not zero.
+
+    Narrower floats always fit beside an index, so that it does not matter what their words waste.
+    """
+    if numbers.dtype.itemsize < 8:
+        return 0
+    if low > 0 or high < 0:
+        return min(abs(low), abs(high))
+    if low == high:
+        return 0
+    magnitudes = np.abs(numbers, dtype=np.float64).view(np.uint64)
+    magnitudes -= np.uint64(1)  # zero becomes the largest
+    return int(magnitudes.min()) + 1
+
+
+def _without_gap(word: int, gap: int) -> int:
+    magnitude = max(abs(word) - gap, 0)
+    return -magnitude if word < 0 else magnitude

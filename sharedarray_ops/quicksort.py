@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 from sharedarray_ops.plan import Chunk, Exchange, blocks, chunks, exchanges
 from sharedarray_ops.pool import Pool, n_workers
 
-__all__ = ["quicksort"]
+__all__ = [
+    "SMALL",
+    "Halves",
+    "Share",
+    "Splitter",
+    "choose_splitter",
+    "partition",
+    "quicksort",
+    "sample_positions",
+]
 
 # Elements; a block of 8-byte elements and its boolean mask stay in the second-level cache.
 BLOCK = 65536
@@ -32,15 +41,15 @@ SMALL = 1 << 16
 SAMPLE = 1 << 12
 
 
-class _Share(NamedTuple):
-    """A range of the array and how many workers it is for."""
+class Share(NamedTuple):
+    """A range of the array and how many workers sort it."""
 
     start: int
     stop: int
     n_workers: int
 
 
-class _Splitter(NamedTuple):
+class Splitter(NamedTuple):
     """Where to cut a range in two.
 
     `inclusive`: elements equal to `value` go to the low side. `crowded`: one value is so frequent
@@ -53,14 +62,26 @@ class _Splitter(NamedTuple):
     crowded: bool
 
 
-def quicksort(a: NDArray[Any], pool: Pool) -> None:
+class Halves(NamedTuple):
+    """A share in adjacent chunks, each one partitioned at the same splitter.
+
+    `n_low` tells how many elements of each chunk, its first ones, go to the low half.
+    """
+
+    share: Share
+    chunks: list[Chunk]
+    n_low: list[int]
+
+
+def quicksort(a: NDArray[Any], pool: Pool, halves: Halves | None = None) -> None:
     """Sort `a`, a contiguous 1-d array of native numbers, in place.
 
     NaN goes last, as in NumPy. The order of -0.0 and +0.0 and the bits of NaN are not defined here.
+    `halves` says that the first cut is made already: by who has written `a`, while it was in cache.
     """
     a = a.view(np.ndarray)
-    shares = [_Share(0, a.size, n_workers(pool))]
-    ready: list[_Share] = []
+    shares = _join(a, [halves], pool) if halves else [Share(0, a.size, n_workers(pool))]
+    ready: list[Share] = []
     while shares:
         wide = [s for s in shares if s.n_workers > 1 and s.stop - s.start > SMALL]
         ready += [s for s in shares if s not in wide]
@@ -69,44 +90,53 @@ def quicksort(a: NDArray[Any], pool: Pool) -> None:
     pool.map(lambda share: a[share.start : share.stop].sort(), ready)
 
 
-def _halve(a: NDArray[Any], shares: list[_Share], pool: Pool) -> list[_Share]:
+def _halve(a: NDArray[Any], shares: list[Share], pool: Pool) -> list[Share]:
     """Cut every share in two at a splitter, all of them in the same passes of the pool."""
     groups: list[list[Chunk]] = []
-    tasks: list[tuple[Chunk, _Splitter]] = []
+    tasks: list[tuple[Chunk, Splitter]] = []
     for share in shares:
-        splitter = _splitter(a[share.start : share.stop], share.n_workers)
+        part = a[share.start : share.stop]
+        splitter = choose_splitter(part[sample_positions(part.size)], share.n_workers)
         groups.append(chunks(share.start, share.stop, share.n_workers))
         tasks += [(chunk, splitter) for chunk in groups[-1]]
-    n_low = iter(pool.map(lambda task: _partition(a[task[0].slice], task[1]), tasks))
+    n_low = iter(pool.map(lambda task: partition(a[task[0].slice], task[1]), tasks))
+    halves = [
+        Halves(share, group, [next(n_low) for _ in group])
+        for share, group in zip(shares, groups, strict=True)
+    ]
+    return _join(a, halves, pool)
+
+
+def _join(a: NDArray[Any], halves: list[Halves], pool: Pool) -> list[Share]:
+    """Bring the low elements of each share to its front; return the shares of the halves."""
     plan: list[Exchange] = []
-    halves: list[_Share] = []
-    for share, group in zip(shares, groups, strict=True):
-        lows = [next(n_low) for _ in group]
-        plan += exchanges(group, lows, 2 * share.n_workers)
-        border = share.start + sum(lows)
-        half = share.n_workers // 2
-        halves.append(_Share(share.start, border, half))
-        halves.append(_Share(border, share.stop, share.n_workers - half))
+    shares: list[Share] = []
+    for share, group, n_low in halves:
+        plan += exchanges(group, n_low, 2 * share.n_workers)
+        border = share.start + sum(n_low)
+        n_left = share.n_workers // 2
+        shares.append(Share(share.start, border, n_left))
+        shares.append(Share(border, share.stop, share.n_workers - n_left))
     pool.map(lambda exchange: _exchange(a, exchange), plan)
-    return halves
+    return shares
 
 
-def _splitter(a: NDArray[Any], n_workers: int) -> _Splitter:
-    """Choose where to cut `a` for its workers from a sample."""
-    sample = np.sort(a[_sample_positions(a.size)])
+def choose_splitter(sample: NDArray[Any], n_workers: int) -> Splitter:
+    """Choose where to cut an array in two for its workers from SAMPLE of its elements."""
+    sample = np.sort(sample)
     value = sample[sample.size * (n_workers // 2) // n_workers]
     # "Not less" rather than "equal", so that NaN, which sorts as one value, counts as one.
     crowded = not np.all(sample[: -SAMPLE // 8] < sample[SAMPLE // 8 :])
-    return _Splitter(value, inclusive=bool(value == sample[0]), crowded=crowded)
+    return Splitter(value, inclusive=bool(value == sample[0]), crowded=crowded)
 
 
-def _sample_positions(n: int) -> NDArray[np.intp]:
+def sample_positions(n: int) -> NDArray[np.intp]:
     """Return SAMPLE positions below `n`, evenly spread and without a period (a Weyl sequence)."""
     weyl = np.arange(SAMPLE, dtype=np.uint32) * np.uint32(0x9E3779B9)
     return (weyl * (n / 2**32)).astype(np.intp)
 
 
-def _partition(chunk: NDArray[Any], splitter: _Splitter) -> int:
+def partition(chunk: NDArray[Any], splitter: Splitter) -> int:
     """Bring the low elements of a chunk to its front; return their number."""
     if splitter.crowded:
         chunk.sort()
