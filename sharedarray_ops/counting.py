@@ -31,6 +31,8 @@ def counting_sort(a: NDArray[Any], pool: Pool) -> None:
     a = a.view(np.ndarray)
     bits = a.view(np.uint8 if a.dtype.itemsize == 1 else f"{a.dtype.byteorder}u2")
     parts = chunks(0, a.size, 4 * n_workers(pool))
+    if not parts:
+        return
     counts = np.sum(pool.map(lambda part: _count(bits[part.slice]), parts), axis=0)
     order = _value_order(a.dtype)
     values = order.astype(bits.dtype)

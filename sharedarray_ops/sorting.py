@@ -4,7 +4,8 @@
 dtype                          way
 =============================  ===================================================================
 bool, 8-bit, float16           `counting_sort`
-wider numbers, int16           `quicksort`
+wider integers                 `quicksort`
+float32, float64               as integers of their bits, then the negative ones reversed
 datetime64, timedelta64        as int64, less one where there is NaT, the smallest of all
 foreign byte order             bytes swapped, sorted, and swapped back
 =============================  ===================================================================
@@ -62,11 +63,10 @@ def sort(a: NDArray[Any], pool: Pool) -> None:
             _swap_bytes(a, pool)
     elif a.dtype.kind in "mM":
         _sort_times(a.view(np.int64), pool)
+    elif a.dtype.kind == "f":
+        _sort_floats(a, pool)
     else:
         quicksort(a, pool)
-        if a.dtype.kind == "f":
-            _order_zeros(a, pool)
-            _unify_nan(a, pool)
 
 
 def needs_order(a: NDArray[Any], pool: Pool) -> bool:
@@ -97,15 +97,36 @@ def _specials(a: NDArray[Any], part: Chunk) -> tuple[bool, bool, bool]:
     return has_nan, has_plus, has_minus
 
 
-def _order_zeros(a: NDArray[Any], pool: Pool) -> None:
-    """Put -0.0 before +0.0 in sorted floats."""
-    zero = a.dtype.type(0)
-    start, stop = (int(np.searchsorted(a, zero, side)) for side in ("left", "right"))
-    parts = chunks(start, stop, 4 * n_workers(pool))
-    n_minus = sum(pool.map(lambda p: int(np.count_nonzero(np.signbit(a[p.slice]))), parts))
-    if 0 < n_minus < stop - start:
-        _fill(a, Chunk(start, start + n_minus), -zero, pool)
-        _fill(a, Chunk(start + n_minus, stop), zero, pool)
+def _sort_floats(a: NDArray[Any], pool: Pool) -> None:
+    """Sort float32 or float64 by their bits, which NumPy does faster than by their values.
+
+    As integers, positive numbers are in order, and NaN without the sign bit after them. Negative
+    ones come first and in reverse: -0.0, ..., -inf, NaN with the sign bit.
+    """
+    bits = a.view(f"i{a.dtype.itemsize}")
+    infinities = np.array([-np.inf, np.inf], a.dtype).view(bits.dtype)
+    quicksort(bits, pool)
+    n_signed = int(np.searchsorted(bits, bits.dtype.type(0)))
+    n_negative, n_not_nan = np.searchsorted(bits, infinities, "right").tolist()
+    _reverse(a[:n_negative], pool)
+    n_signed_nan = n_signed - n_negative
+    if n_signed_nan:
+        for i, j in blocks(n_signed, a.size, BLOCK):
+            a[i - n_signed_nan : j - n_signed_nan] = a[i:j].copy()
+    _fill(a, Chunk(n_not_nan - n_signed_nan, a.size), a.dtype.type(np.nan), pool)
+
+
+def _reverse(a: NDArray[Any], pool: Pool) -> None:
+    """Reverse an array in place."""
+
+    def kernel(chunk: Chunk) -> None:
+        for i, j in blocks(*chunk, BLOCK):
+            front, back = a[i:j], a[a.size - j : a.size - i]
+            reversed_front = front[::-1].copy()
+            front[:] = back[::-1]
+            back[:] = reversed_front
+
+    pool.map(kernel, chunks(0, a.size // 2, 4 * n_workers(pool)))
 
 
 def _unify_nan(a: NDArray[Any], pool: Pool) -> None:
