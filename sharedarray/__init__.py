@@ -23,6 +23,7 @@ from sharedarray.config import (
 from sharedarray.errors import SharedArrayUnpickleError, WorkerException
 from sharedarray.functions import argsort, fromfile, sort, sum
 from sharedarray.memory.array import SharedArray
+from sharedarray.memory.cache import release_cache
 from sharedarray.memory.creation import (
     arange,
     array,
@@ -64,6 +65,7 @@ __all__ = [
     "num_workers",
     "ones",
     "ones_like",
+    "release_cache",
     "set_debug",
     "set_num_workers",
     "show_config",

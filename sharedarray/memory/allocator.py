@@ -3,8 +3,8 @@ r"""Blocks of shared bytes: small ones from slabs, large ones from a segment of 
 ::
 
     allocate(nbytes) --<= 64 KiB--> _SizeClass --> _Slab.recycled or .fresh --> Block, Lease
-                     \--larger--> Segment ----------------------------------> Block, Lease
-    last array on the block dies --> Block dies --> _released(lease) --> _Slab.recycled
+                     \--larger--> cache.take or Segment --------------------> Block, Lease
+    last array on the block dies --> Block dies --> _released(lease) --> _Slab.recycled, cache.keep
 
 Guarantees
 ----------
@@ -12,7 +12,8 @@ Guarantees
 * Bytes that a forked child may see as a live block are never handed out again: they go back to
   the kernel with their whole segment.
 * A forked child neither allocates from nor frees into what it inherited.
-* A segment goes when its last block does, but for one empty slab of each size class.
+* A segment goes when its last block does, but for one empty slab of each size class, and for the
+  large ones that `cache` keeps for the next arrays.
 
 Assumptions
 -----------
@@ -33,7 +34,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sharedarray import forks
-from sharedarray.memory import registry
+from sharedarray.memory import cache, registry
 from sharedarray.memory.segment import Block, Lease, Segment
 
 __all__ = ["SLAB_MAX_NBYTES", "Block", "allocate"]
@@ -125,7 +126,9 @@ class _SizeClass:
     def emptied(self, slab: _Slab) -> None:
         """Keep a slab without blocks as the spare if there is none, else let it go."""
         spare = self.spare
-        if slab not in self.with_room:  # forked children may see all of it
+        has_room = slab.fresh or slab.recycled  # not if forked children may see all of it
+        if not has_room or slab not in self.with_room:  # in a forked child, none is listed
+            self.with_room.pop(slab, None)
             self.spare = None if spare is slab else spare
         elif spare is None or spare.segment.leases or spare not in self.with_room:
             self.spare = slab
@@ -168,15 +171,17 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
     # Read before the memory is taken: a fork from here on keeps it from being recycled.
     generation = forks.generation()
     if nbytes > SLAB_MAX_NBYTES:
-        segment, slab, offset = Segment(nbytes), None, 0
-        registry.register(segment)
+        slab, offset, used = None, 0, True
+        segment = cache.take(nbytes)
+        if segment is None:
+            segment, used = _new_segment(nbytes), False
     else:
         exponent = max(nbytes - 1, MIN_BLOCK_NBYTES - 1).bit_length()
         size_class = _size_classes[exponent - MIN_BLOCK_NBYTES.bit_length() + 1]
         slab, offset, used = size_class.take()
         segment = slab.segment
-        if zeroed and used:
-            segment.bytes[offset : offset + nbytes] = 0
+    if zeroed and used:
+        segment.bytes[offset : offset + nbytes] = 0
 
     block = np.ndarray.__new__(Block, nbytes, np.uint8, segment.bytes, offset)
     block.segment, block.offset, block.serial = segment, offset, next(_serials)
@@ -187,15 +192,32 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
     return block
 
 
-def _released(lease: Lease, unforked_since: Callable[[int], bool] = forks.unforked_since) -> None:
+def _new_segment(nbytes: int) -> Segment:
+    """Return a new registered segment, if need be with the memory that is kept for later."""
+    try:
+        segment = Segment(nbytes)
+    except MemoryError:
+        cache.release_cache()
+        segment = Segment(nbytes)
+    registry.register(segment)
+    return segment
+
+
+def _released(
+    lease: Lease,
+    unforked_since: Callable[[int], bool] = forks.unforked_since,
+    keep: Callable[[Segment], None] = cache.keep,
+) -> None:
     """Free the bytes of a block that has died."""
-    # The function is an argument, because blocks may die after the module's globals have, at the
+    # The functions are arguments, because blocks may die after the module's globals have, at the
     # interpreter's end.
     leases = lease.segment.leases
     leases.pop(lease.offset, None)
     slab = lease.slab
     if slab is None:
-        return  # the segment dies with the lease; a cache of large segments would take it here
+        if unforked_since(lease.generation):
+            keep(lease.segment)
+        return
     # In a forked child this is false of every inherited block: nothing goes into inherited slabs.
     if unforked_since(lease.generation):
         slab.home.give_back(slab, lease.offset)

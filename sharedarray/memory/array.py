@@ -89,8 +89,9 @@ class SharedArray(np.ndarray):
     last process that has it. An array in shared memory with another class
     (``np.asarray(a)``, ``a.view(np.ndarray)``) is the same memory, but pickles with its data.
 
-    ``np.array(a, dtype, subok=True)`` and ``np.asanyarray(a, dtype)`` ask the class nothing: if
-    they convert, the result is private in spite of its class. It pickles with its data.
+    ``np.array(a, dtype, subok=True)``, ``np.asanyarray(a, dtype)`` and ``np.require(a, dtype)``
+    ask the class nothing: if they convert or copy, the result is private in spite of its class.
+    It pickles with its data.
 
     Examples
     --------
@@ -137,9 +138,12 @@ class SharedArray(np.ndarray):
         args: Iterable[Any],
         kwargs: Any,
     ) -> Any:
-        ours = DISPATCH.get(func)
-        if ours is not None and all(map(_behaves_as_ndarray, types)):
-            return ours(*args, **kwargs)
+        if _PLAIN.issuperset(types) or all(map(_behaves_as_ndarray, types)):
+            ours = DISPATCH.get(func)
+            if ours is not None:
+                return ours(*args, **kwargs)
+        elif any(map(_has_own_protocol, types)):
+            return NotImplemented  # ndarray's own would not ask a subclass such as Quantity
         return demoted(_ndarray_function(self, func, types, args, kwargs))
 
     def __getitem__(self, index: Any) -> Any:
@@ -267,6 +271,14 @@ def load(*reference: Any) -> SharedArray:
         If this process cannot reach the memory, or the reference is malformed.
     """
     return pickling.resolve(SharedArray, reference)
+
+
+def _has_own_protocol(cls: Any) -> bool:
+    # NumPy has found the attribute on each of these.
+    return cls.__array_function__ is not _ndarray_function and not issubclass(cls, SharedArray)
+
+
+_PLAIN = frozenset((np.ndarray, SharedArray))
 
 
 def _honest(name: str, *, on_plain: bool) -> Callable[..., Any]:

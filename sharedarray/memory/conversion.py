@@ -194,6 +194,8 @@ def asarray(
 def _shared(source: Any, found: np.ndarray, copy: bool | None, order: _Order) -> SharedArray:
     """Return what NumPy has found in `source` as a shared array, by the rules of `copy`."""
     refuse_objects(found.dtype)
+    if not (isinstance(source, np.ndarray) and np.may_share_memory(found, source)):
+        order = "K"  # NumPy has converted the data, in the layout that was asked for
     if copy is not None and copy:
         return _copied(found, order)
     if is_shared(found):

@@ -184,7 +184,7 @@ def dtype_spec(dtype: np.dtype[Any]) -> Any:
         rebuilt = dtype_from(spec)
     except (TypeError, ValueError):
         return dtype
-    return spec if rebuilt == dtype and rebuilt.type is dtype.type else dtype
+    return spec if rebuilt == dtype and rebuilt.kind == dtype.kind else dtype
 
 
 def dtype_from(spec: Any) -> np.dtype[Any]:
@@ -218,6 +218,8 @@ def _structured(
 ) -> np.dtype[Any]:
     if not _is_integers((*offsets, itemsize)) or not len(names) == len(specs) == len(titles):
         raise TypeError("not the fields of a structured dtype")
+    if not all(title is None or isinstance(title, str) for title in titles):
+        raise TypeError("not the titles of fields")  # np.dtype takes nearly anything for one
     dtype = np.dtype(
         {
             "names": list(names),

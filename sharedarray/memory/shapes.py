@@ -73,8 +73,8 @@ def empty(
 
     Notes
     -----
-    Up to 64 KiB the elements may be what a freed array of this process has left, otherwise they
-    are zero; they are never data of another process.
+    The elements may be what a freed array of this process has left; they are never data of another
+    process.
 
     Examples
     --------
@@ -106,8 +106,8 @@ def zeros(
     Returns
     -------
     SharedArray
-        New memory. Above 64 KiB no page is touched, so that the worker that uses a page first
-        gets it near its CPU.
+        New memory. Above 64 KiB, pages that no array has used before are not touched, so that
+        the worker that uses a page first gets it near its CPU.
 
     Raises
     ------
