@@ -17,6 +17,7 @@ from sharedarray_ops.pool import Pool
 __all__ = ["argsort", "sort"]
 
 
+@implements(np.sort)
 def sort(
     a: ArrayLike,
     axis: int | None = -1,
@@ -131,6 +132,7 @@ def _sort_in_place(a: SharedArray, stable: bool, pool: Pool) -> None:
         sorting.sort(a, pool)
 
 
+@implements(np.argsort, np.ndarray.argsort)
 def argsort(
     a: ArrayLike,
     axis: int | None = -1,

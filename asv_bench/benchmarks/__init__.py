@@ -1,0 +1,1 @@
+"""Benchmarks of sharedarray beside NumPy, run by asv from the folder above."""
