@@ -2,17 +2,17 @@
 
 ::
 
-    coordinator   generation 0 --before--> 1 --fork()--> after--> 2 ...
-                  TREE_TOKEN, token A         |
-    child                                     +--> generation 2, the same TREE_TOKEN, token B
+    parent   generation 0 --before--> under way --fork()--> after--> generation 1 ...
+             TREE_TOKEN, token A                     |
+    child                                            +--> generation 1, TREE_TOKEN, token B
 
 Guarantees
 ----------
 * ``TREE_TOKEN`` is equal in two processes only if one was forked from the other or both from a
   third, with no exec between.
 * ``process_token()`` differs between any two processes: what is numbered under it is unique.
-* Where ``unforked_since(generation())`` was read before something was made, its being true later
-  means that no forked child was born with a copy of it.
+* If ``generation()`` was read before something was made, and ``unforked_since`` says true of it
+  after the thing is gone, no forked child was born with a copy.
 
 Assumptions
 -----------
@@ -53,7 +53,6 @@ def generation() -> int:
 
 def unforked_since(generation: int) -> bool:
     """Return whether no fork has happened, and none is under way, since `generation` was read."""
-    # In this order: a fork between the two reads has changed the generation by the second.
     return not _under_way and generation == _generation
 
 
@@ -84,11 +83,8 @@ def on_fork(
 
 
 def _before() -> None:
-    global _generation
-    # Both, because other threads run on between this hook and the fork itself: what they make now
-    # is inherited too. The generation says so of what is freed after the fork, the entry of what
-    # is freed before the parent's hook has run.
-    _generation = next(_generations)
+    # Other threads run on between the hooks, and cannot know whether the fork has been: until
+    # the parent's hook has renewed the generation, nothing counts as unforked.
     _under_way.append(None)
 
 

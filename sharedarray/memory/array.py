@@ -8,7 +8,6 @@ ndarray: judged by its address, never by its class.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -285,13 +284,15 @@ def _honest(name: str, *, on_plain: bool) -> Callable[..., Any]:
     """Return the method of ndarray made honest, or what `DISPATCH` has for it."""
     original = getattr(np.ndarray, name)
 
-    @functools.wraps(original)
     def method(self: SharedArray, /, *args: Any, **kwargs: Any) -> Any:
         ours = DISPATCH.get(original)
         if ours is not None:
             return ours(self, *args, **kwargs)
         return demoted(original(self.view(np.ndarray) if on_plain else self, *args, **kwargs))
 
+    method.__name__, method.__qualname__ = name, f"{SharedArray.__qualname__}.{name}"
+    # Not NumPy's own text, whose examples would be tested as ours.
+    method.__doc__ = f"As `numpy.ndarray.{name}`; a result in memory of its own is a plain ndarray."
     return method
 
 

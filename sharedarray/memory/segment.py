@@ -152,9 +152,9 @@ class Segment:
     def __init__(self, nbytes: int, step: int | None = None) -> None:
         self.id = (forks.process_token(), next(_counter))
         mapping = _map(nbytes)
-        # frombuffer goes through a memoryview, which makes mmap.close() raise BufferError:
+        # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError:
         # ndarray(buffer=mapping) would let it close under the array.
-        self.bytes: NDArray[np.uint8] = np.frombuffer(memoryview(mapping), np.uint8).view(_Bytes)
+        self.bytes: NDArray[np.uint8] = np.frombuffer(mapping, np.uint8).view(_Bytes)
         self.address: int = self.bytes.__array_interface__["data"][0]
         self.nbytes = nbytes
         self.step = nbytes if step is None else step

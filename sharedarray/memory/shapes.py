@@ -272,10 +272,11 @@ def arange(*args: Any, **kwargs: Any) -> SharedArray:
     >>> sharedarray.arange(2, 11, 3)
     SharedArray([2, 5, 8])
     """
-    if not is_ours(kwargs.get("like")):
-        return as_numpy(np.arange, *args, **kwargs)
+    like = kwargs.pop("like", None)
+    if not is_ours(like):
+        return as_numpy(np.arange, *args, like=like, **kwargs)
     refuse_objects(kwargs.get("dtype"))
-    values = np.asarray(np.arange(*args, **kwargs))
+    values = np.arange(*args, **kwargs)
     return filled(new_array(values), values)
 
 

@@ -1,0 +1,386 @@
+import gc
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharedarray import forks
+from sharedarray.memory import allocator, registry
+from sharedarray.memory.allocator import SLAB_MAX_NBYTES, SLAB_NBYTES, allocate
+from sharedarray.memory.cache import release_cache
+from tests.memory.support import Child, in_child, run_python
+
+KIB = 1 << 10
+
+
+@pytest.fixture(autouse=True)
+def own_slabs(monkeypatch):
+    """Give the test slabs that nothing else has used."""
+    monkeypatch.setattr(allocator, "_size_classes", allocator._new_size_classes())
+
+
+def address(block):
+    return registry.address_of(block)
+
+
+# sizes
+
+
+@pytest.mark.parametrize(
+    "nbytes", [0, 1, 63, 64, 65, 4096, SLAB_MAX_NBYTES - 1, SLAB_MAX_NBYTES, SLAB_MAX_NBYTES + 1]
+)
+def test_block_has_its_size_and_is_aligned(nbytes):
+    blocks = [allocate(nbytes) for _ in range(3)]
+    for number, block in enumerate(blocks):
+        assert block.shape == (nbytes,)
+        assert block.dtype == np.uint8
+        assert address(block) % 64 == 0
+        assert address(block) == block.segment.address + block.offset
+        block[:] = number
+    assert all((block == number).all() for number, block in enumerate(blocks))
+
+
+def test_small_blocks_share_a_segment_and_large_ones_do_not():
+    small = [allocate(SLAB_MAX_NBYTES) for _ in range(2)]
+    assert small[0].segment is small[1].segment
+    large = [allocate(SLAB_MAX_NBYTES + 1) for _ in range(2)]
+    assert large[0].segment is not large[1].segment
+    assert large[0].segment.nbytes == SLAB_MAX_NBYTES + 1
+
+
+def test_size_class_is_the_next_power_of_two():
+    for nbytes, step in [(1, 64), (64, 64), (65, 128), (4096, 4096), (4097, 8192)]:
+        assert allocate(nbytes).segment.step == step
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * KIB), st.booleans(), st.integers(0, 50)), max_size=60))
+def test_live_blocks_never_overlap(steps):
+    live = []
+    for number, (nbytes, zeroed, drop) in enumerate(steps):
+        block = allocate(nbytes, zeroed=zeroed)
+        assert not (zeroed and block.any())
+        block[:] = number % 256
+        live.append((number, block))
+        if drop < len(live):
+            del live[drop]
+        del block
+    for number, block in live:
+        assert (block == number % 256).all()
+
+
+def test_serials_are_unique():
+    serials = [allocate(8).serial for _ in range(5)] + [allocate(SLAB_NBYTES).serial]
+    assert len(set(serials)) == 6
+
+
+# freeing
+
+
+def test_freed_block_is_used_again():
+    block = allocate(100)
+    where = address(block)
+    del block
+    assert address(allocate(100)) == where
+
+
+def test_view_keeps_a_block():
+    block = allocate(100)
+    where = address(block)
+    view = block.view(np.ndarray)[3:5].reshape(2, 1)
+    del block
+    others = [allocate(100) for _ in range(50)]
+    assert where not in map(address, others)
+    del view
+    assert address(allocate(100)) == where
+
+
+def test_zeroed_block_is_zero_after_use():
+    block = allocate(1000)
+    block[:] = 0xAA
+    where = address(block)
+    del block
+    again = allocate(1000, zeroed=True)
+    assert address(again) == where
+    assert not again.any()
+
+
+def test_block_not_zeroed_keeps_what_this_process_left():
+    block = allocate(1000)
+    block[:] = 0xAA
+    del block
+    assert (allocate(1000) == 0xAA).all()
+
+
+def test_slabs_go_but_for_one_empty_one():
+    n_per_slab = SLAB_NBYTES // SLAB_MAX_NBYTES
+    blocks = [allocate(SLAB_MAX_NBYTES) for _ in range(5 * n_per_slab)]
+    segments = weakref.WeakSet(block.segment for block in blocks)
+    assert len(segments) == 5
+    del blocks[::2]
+    assert len(segments) == 5
+    del blocks
+    assert len(segments) == 1
+
+
+def test_large_segment_goes_with_its_block():
+    block = allocate(SLAB_NBYTES)
+    segment, where = weakref.ref(block.segment), address(block)
+    assert registry.find(where) is block.segment
+    view = block[10:20]
+    del block
+    assert segment() is not None
+    del view
+    release_cache()
+    assert segment() is None
+    assert registry.find(where) is None
+
+
+# forks
+
+
+def freed_and_allocated_again(block_of, n=200):
+    """Return whether the place of a freed block comes back."""
+    where = address(block_of[0])
+    block_of.clear()
+    keep = [allocate(100) for _ in range(n)]
+    return where in map(address, keep)
+
+
+def test_block_that_a_child_sees_is_not_used_again():
+    assert freed_and_allocated_again([allocate(100)])  # without a fork it is
+
+    holder = [allocate(100)]
+    holder[0][:] = 1
+
+    def child() -> Iterator[list[int]]:
+        yield holder[0].tolist()
+        yield holder[0].tolist()
+
+    with Child(child) as watcher:
+        before = watcher.step()
+        assert not freed_and_allocated_again(holder)
+        for new in [allocate(100) for _ in range(200)]:
+            new[:] = 2
+        assert watcher.step() == before == [1] * 100
+
+
+def test_block_made_after_the_fork_is_used_again():
+    with Child(lambda: iter([None])):
+        assert freed_and_allocated_again([allocate(100)])
+
+
+def test_block_made_or_freed_while_a_fork_is_under_way_is_not_used_again():
+    early = [allocate(100)]
+    forks._before()  # what the forking thread does, seen from another one
+    between, short = [allocate(100)], [allocate(100)]
+    assert not freed_and_allocated_again(short)
+    assert not freed_and_allocated_again(early)
+    forks._after_in_parent()
+    assert not freed_and_allocated_again(between)
+
+
+def test_slab_of_blocks_that_children_saw_goes():
+    blocks = [allocate(SLAB_MAX_NBYTES) for _ in range(SLAB_NBYTES // SLAB_MAX_NBYTES)]
+    segment = weakref.ref(blocks[0].segment)
+    in_child(lambda: None)
+    del blocks[1:]
+    assert segment() is not None
+    del blocks
+    assert segment() is None
+
+
+def test_child_allocates_from_slabs_of_its_own():
+    blocks = [allocate(100) for _ in range(10)]
+    del blocks[::2]
+    inherited = {block.segment.id for block in blocks}
+
+    def child():
+        return {allocate(100).segment.id for _ in range(50)} & inherited
+
+    assert in_child(child) == set()
+
+
+def test_freeing_in_a_child_changes_nothing_in_the_parent():
+    holder = [allocate(100)]
+    holder[0][:] = 7
+    where = address(holder[0])
+    inherited = holder[0].segment.id
+
+    def child():
+        holder.clear()
+        mine = [allocate(100) for _ in range(300)]
+        for block in mine:
+            block[:] = 9
+        return any(block.segment.id == inherited for block in mine)
+
+    assert in_child(child) is False
+    assert (holder[0] == 7).all()
+    assert where not in [address(allocate(100)) for _ in range(5)]
+
+
+def test_child_unmaps_inherited_slabs_that_are_free():
+    block = allocate(100)
+    segment = weakref.ref(block.segment)
+    where = block.segment.address
+    del block
+    assert segment() is not None  # the spare
+
+    def child():
+        return segment() is None, registry.find(where) is None
+
+    assert in_child(child) == (True, True)
+    assert segment() is not None
+
+
+def test_child_frees_an_inherited_slab_with_its_last_block():
+    blocks = [allocate(100) for _ in range(3)]
+    segment = weakref.ref(blocks[0].segment)
+
+    def child():
+        alive = [segment() is not None]
+        while blocks:
+            blocks.pop()
+            alive.append(segment() is not None)
+        return alive
+
+    assert in_child(child) == [True, True, True, False]
+
+
+# at the same time
+
+
+def test_threads_allocate_and_free_at_the_same_time():
+    n_threads, n_rounds = 4, 1500
+    start = threading.Barrier(n_threads)
+    wrong = []
+
+    def work(rank):
+        start.wait()
+        live = []
+        for number in range(n_rounds):
+            block = allocate(8 << (number % 12), zeroed=True)
+            if block.any():
+                wrong.append((rank, number, "not zero"))
+            block[:] = rank + 1
+            live.append(block)
+            if len(live) > 20:
+                block = live.pop(number % 20)
+            if (block != rank + 1).any():
+                wrong.append((rank, number, "overwritten"))
+        wrong.extend((rank, "overwritten") for block in live if (block != rank + 1).any())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(rank,)) for rank in range(n_threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
+
+
+def test_room_freed_while_a_slab_is_taken_off_the_list_is_not_lost():
+    home = allocator._size_classes[-1]
+    blocks = [allocate(SLAB_MAX_NBYTES) for _ in range(SLAB_NBYTES // SLAB_MAX_NBYTES)]
+    slab = next(iter(home.with_room))
+
+    class RacingDict(dict):
+        def pop(self, *args):
+            blocks.pop()  # another thread frees between "no room" and "off the list"
+            home.with_room = plain
+            return plain.pop(*args)
+
+    plain = home.with_room
+    home.with_room = RacingDict(plain)
+    taken = allocate(SLAB_MAX_NBYTES)
+    assert taken.segment is slab.segment
+
+
+def test_blocks_freed_by_the_garbage_collector_inside_the_allocator():
+    class Node:
+        pass
+
+    def garbage():
+        node = Node()
+        node.itself, node.block = node, allocate(100)
+
+    live = []
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for number in range(500):
+            garbage()
+            live.append(allocate(100))
+            live[-1][:] = number % 256
+    finally:
+        gc.set_threshold(*thresholds)
+    assert all((block == number % 256).all() for number, block in enumerate(live))
+
+
+def test_interpreter_ends_in_silence_with_arrays_alive():
+    code = """
+import sharedarray.memory.creation as c
+class Node: pass
+node = Node(); node.itself = node; node.a = c.ones(10); node.b = c.ones(1 << 20)
+a, b, view = c.ones(5), c.ones(1 << 18), c.ones((3, 3))[1:]
+import builtins; builtins.kept = [a, c.ones(7)]
+class Late:
+    def __init__(self): self.a = c.ones(9)
+    def __del__(self): del self.a
+late = Late(); late.cycle = late
+print("end")
+"""
+    assert run_python(code) == "end\n"
+
+
+# limits
+
+
+def test_many_arrays_live_under_a_low_limit_of_descriptors():
+    code = """
+from sharedarray.memory.creation import full
+scalars = [full((), n) for n in range(100_000)]
+pages = [full(512, n, "f8") for n in range(10_000)]
+assert all(a == n for n, a in enumerate(scalars))
+assert all((a == n).all() for n, a in enumerate(pages))
+del scalars[::2], pages[::3]
+more = [full((), -n) for n in range(50_000)]
+assert all(a == 2 * n + 1 for n, a in enumerate(scalars))
+assert all(a == -n for n, a in enumerate(more))
+print("done")
+"""
+    assert run_python(code, shell_limits="ulimit -n 256") == "done\n"
+
+
+def test_nothing_stays_of_many_large_arrays():
+    code = """
+import os
+from pathlib import Path
+from sharedarray.memory.cache import release_cache
+from sharedarray.memory.creation import empty, zeros
+def state():
+    release_cache()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    maps = Path("/proc/self/maps").read_text().count("memfd:sharedarray")
+    return pages * 4096 / 2**20, maps, len(os.listdir("/proc/self/fd"))
+def use(n):
+    for number in range(n):
+        a = empty(10_000_000 + 4096 * (number % 9), "u1")
+        a[::4096] = 1
+        b = a[5:].view("u1")
+        del a
+use(10)
+rss, *before = state()
+use(300)
+rss_after, *after = state()
+print(before == after, rss_after - rss < 20)
+"""
+    assert run_python(code).split() == ["True", "True"]
