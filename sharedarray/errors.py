@@ -50,8 +50,10 @@ class WorkerException(Exception):  # noqa: N818 - the name users know from share
         self.traceback = traceback
 
     def __str__(self) -> str:
-        # format_exception_only holds out against a reason whose own __str__ raises.
-        what = "".join(format_exception_only(self.reason)).rstrip()
+        try:
+            what = "".join(format_exception_only(self.reason)).rstrip()
+        except BaseException:  # an exception may be of any class, and its attributes run any code
+            what = f"{type(self.reason).__name__}: <unprintable>"
         return f"{what}\n\nTraceback of the worker:\n{self.traceback.rstrip()}"
 
 

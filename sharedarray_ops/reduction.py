@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sharedarray_ops.plan import Chunk, chunks, tree_leaves
 from sharedarray_ops.pool import Pool, n_workers
 
-__all__ = ["sum_buffered", "sum_tree"]
+__all__ = ["sum_buffered", "sum_times", "sum_tree"]
 
 # Elements; one call on a leaf takes long enough to hide the hand-over between workers.
 LEAF = 1 << 18
@@ -34,7 +34,7 @@ def sum_tree(a: NDArray[Any], pool: Pool) -> NDArray[Any]:
     Parameters
     ----------
     a : ndarray, shape (n,)
-        Native byte order, aligned, any stride; bool, integer, float or timedelta64.
+        Native byte order, aligned, any stride; bool, integer or float.
     pool : Pool
         Who works.
 
@@ -72,6 +72,28 @@ def sum_buffered(a: NDArray[Any], pool: Pool, buffer_size: int) -> NDArray[Any]:
     parts = chunks(0, a.size, 4 * n_workers(pool), align=buffer_size)
     sums = np.concatenate(pool.map(lambda part: _sum_buffers(a, part, buffer_size), parts))
     return np.add.accumulate(sums)[-1:]
+
+
+def sum_times(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
+    """Return the sum of timedelta64, shape (1,), or None where it depends on the order.
+
+    That is where a sum on the way may be beyond the range of 64 bits: it wraps, and if it meets the
+    integer that stands for NaT, the rest is lost.
+    """
+    integers = a.view(f"{a.dtype.byteorder}i8")
+    parts = chunks(0, a.size, max(n_workers(pool), a.size // LEAF))
+    found = pool.map(lambda part: _sum_and_range(integers[part.slice]), parts)
+    total, low, high = sum(f[0] for f in found), min(f[1] for f in found), max(f[2] for f in found)
+    nat = np.iinfo(np.int64).min
+    if low == nat:
+        total = nat
+    elif max(-low, high) * a.size > np.iinfo(np.int64).max:
+        return None
+    return np.array([total], np.int64).view(a.dtype.newbyteorder("="))
+
+
+def _sum_and_range(integers: NDArray[Any]) -> tuple[int, int, int]:
+    return int(integers.sum()), int(integers.min()), int(integers.max())
 
 
 def _sum(leaf: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from sharedarray import config
 from sharedarray.errors import WorkerException
-from sharedarray.memory.array import SharedArray
 from sharedarray.workers.backend import SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
 from sharedarray_ops.pool import Pool
@@ -21,6 +21,7 @@ __all__ = [
     "MIN_FROMFILE",
     "MIN_SORT",
     "MIN_SUM",
+    "check_pool",
     "numpy_errors",
     "plain",
     "pool_for",
@@ -35,12 +36,16 @@ MIN_FROMFILE = 1 << 22
 
 def pool_for(pool: Pool | None) -> Pool:
     """Return the caller's pool, or threads: kernels release the GIL, and a fork costs more."""
-    if pool is None:
-        n_workers = config.get_num_workers()
-        return MapReduce(ThreadBackend if n_workers > 1 else SerialBackend, n_workers)
-    if not (hasattr(pool, "map") and hasattr(pool, "np")):
+    if pool is not None:
+        return pool
+    n_workers = config.get_num_workers()
+    return MapReduce(ThreadBackend if n_workers > 1 else SerialBackend, n_workers)
+
+
+def check_pool(pool: Pool | None) -> None:
+    """Raise TypeError for what is no pool, before any work."""
+    if pool is not None and not (hasattr(pool, "map") and hasattr(pool, "np")):
         raise TypeError(f"pool must be a pool such as MapReduce, not {type(pool).__name__}")
-    return pool
 
 
 def plain(a: ArrayLike) -> NDArray[Any]:
@@ -51,7 +56,8 @@ def plain(a: ArrayLike) -> NDArray[Any]:
     TypeError
         For masked arrays, whose masks would be lost.
     """
-    if isinstance(a, np.ndarray) and not isinstance(a, SharedArray) and hasattr(a, "mask"):
+    # Where nobody has imported numpy.ma, which takes a while, there is none.
+    if isinstance(a, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
         raise TypeError(
             "masked arrays are not supported: use a.compressed(), a.filled() or numpy.ma"
         )

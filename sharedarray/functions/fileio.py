@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sharedarray.functions.common import MIN_FROMFILE, numpy_errors, pool_for
+from sharedarray.functions.common import MIN_FROMFILE, check_pool, numpy_errors, pool_for
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray
 from sharedarray_ops import fileio
@@ -90,7 +90,8 @@ def fromfile(
     ...     sharedarray.fromfile(path, dtype="<i2")
     SharedArray([1, 2, 3], dtype=int16)
     """
-    if sep or like is not None:
+    check_pool(pool)
+    if sep != "" or like is not None:
         return creation.asarray(np.fromfile(file, dtype, count, sep, offset, like=like))
     with _opened(file) as handle:
         request = _request(handle, np.dtype(dtype), operator.index(count), operator.index(offset))
@@ -117,6 +118,8 @@ def _request(handle: Any, dtype: np.dtype[Any], count: int, offset: int) -> _Req
     """Return what to read, or None where NumPy has to: no regular file, or an error to raise."""
     status = os.fstat(handle.fileno())
     if not stat.S_ISREG(status.st_mode) or dtype.hasobject or not dtype.itemsize:
+        return None
+    if count > np.iinfo(np.intp).max:
         return None
     start = handle.tell() + offset
     n_bytes = status.st_size - start

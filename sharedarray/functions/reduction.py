@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from sharedarray.functions.common import MIN_SUM, numpy_errors, pool_for
+from sharedarray.functions.common import MIN_SUM, check_pool, numpy_errors, pool_for
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops import reduction
 from sharedarray_ops.pool import Pool
@@ -65,21 +65,43 @@ def sum(
     >>> int(sharedarray.sum(sharedarray.arange(1_000_000)))
     499999500000
     """
+    check_pool(pool)
     given = {"keepdims": keepdims, "initial": initial, "where": where}
     kwargs = {name: value for name, value in given.items() if value is not _NO_VALUE}
     flat = _whole(a, axis, dtype, out, kwargs)
     if flat is None:
-        plain: Any = a.view(np.ndarray) if isinstance(a, SharedArray) else a
-        return np.sum(plain, axis, dtype, out, **kwargs)
+        return _numpy_sum(a, axis, dtype, out, kwargs)
     workers = pool_for(pool)
+    total: NDArray[Any] | None
     with numpy_errors():
-        if flat.dtype.isnative or flat.dtype.kind != "f":
+        if flat.dtype.kind == "m":
+            total = reduction.sum_times(flat, workers)
+        elif flat.dtype.isnative or flat.dtype.kind != "f":
             total = reduction.sum_tree(flat, workers)
         else:
             total = reduction.sum_buffered(flat, workers, np.getbufsize())
+    if total is None:
+        return _numpy_sum(a, axis, dtype, out, kwargs)
     # NumPy itself finishes: output, shape and the start value.
     whole: Any = total.astype(np.add.reduce(flat[:0]).dtype).reshape((1,) * np.ndim(a))
-    return np.sum(whole, axis, dtype, out, **kwargs)
+    return _numpy_sum(whole, axis, dtype, out, kwargs)
+
+
+def _numpy_sum(a: Any, axis: Any, dtype: Any, out: Any, kwargs: dict[str, Any]) -> Any:
+    """Call NumPy's own sum: with plain arrays, since SharedArrays would lead back here."""
+    arrays = [x.view(np.ndarray) if isinstance(x, SharedArray) else x for x in (a, out)]
+    result = np.sum(arrays[0], axis, dtype, arrays[1], **kwargs)
+    return result if out is None else out
+
+
+def _check_arguments(a: Any, axis: Any, dtype: Any, out: Any, kwargs: dict[str, Any]) -> None:
+    """Let NumPy raise for bad arguments, by a sum of one element."""
+    if isinstance(out, np.ndarray):
+        writeable = out.flags.writeable
+        out = np.empty_like(out, subok=False)
+        out.flags.writeable = writeable
+    one: Any = np.zeros((1,) * a.ndim, a.dtype)
+    np.sum(one, axis, dtype, out, **kwargs)
 
 
 def _whole(
@@ -88,13 +110,17 @@ def _whole(
     """Return the elements in one dimension where `sum` adds all of them in parallel, else None."""
     if type(a) not in (np.ndarray, SharedArray, np.memmap) or a.size < MIN_SUM:
         return None
-    is_all = axis is None or (a.ndim == 1 and axis in (0, -1, (0,), (-1,)))
-    if not is_all or "where" in kwargs or a.dtype.kind not in "biufm" or not a.flags.aligned:
+    if axis is not None and (a.ndim != 1 or (isinstance(axis, tuple) and not axis)):
+        return None
+    if "where" in kwargs or a.dtype.kind not in "biufm" or not a.flags.aligned:
         return None
     if a.ndim != 1 and not a.flags.forc:
         return None
-    # NumPy rounds float16 after each buffer and after the start value, not once.
-    if a.dtype.char == "e" and (not a.dtype.isnative or "initial" in kwargs):
+    _check_arguments(a, axis, dtype, out, kwargs)
+    # Floats are added to the start value, which comes first; float16 is rounded after each buffer.
+    if a.dtype.kind == "f" and "initial" in kwargs:
+        return None
+    if a.dtype.char == "e" and not a.dtype.isnative:
         return None
     # Another result dtype makes NumPy convert, buffer by buffer, before it adds.
     result_dtype = np.add.reduce(np.empty(0, a.dtype)).dtype

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.common import MIN_ARGSORT, MIN_SORT, numpy_errors, plain, pool_for
+from sharedarray.functions.common import (
+    MIN_ARGSORT,
+    MIN_SORT,
+    check_pool,
+    numpy_errors,
+    plain,
+    pool_for,
+)
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops import argsorting, elementwise, sorting
@@ -76,6 +84,7 @@ def sort(
     >>> sharedarray.sort([3, 1, 2])
     SharedArray([1, 2, 3])
     """
+    check_pool(pool)
     source = plain(a)
     if axis is None:
         source, axis = source.reshape(-1), -1
@@ -83,7 +92,7 @@ def sort(
         result = creation.copy(source)
         result.view(np.ndarray).sort(axis, kind, order, stable=stable)
         return result
-    wants_stable = _checked_kind(source, axis, kind, stable)
+    wants_stable = _check_kind(np.sort, source, axis, kind, stable)
     workers = pool_for(pool)
     with numpy_errors():
         result = creation.empty(source.shape, source.dtype)
@@ -108,7 +117,7 @@ def _sort_method(
     elif not _is_parallel(plain, order, MIN_SORT):
         plain.sort(axis, kind, order, **kwargs)
     else:
-        wants_stable = _checked_kind(plain, axis, kind, stable)
+        wants_stable = _check_kind(np.sort, plain, axis, kind, stable)
         workers = pool_for(None)
         with numpy_errors():
             if plain.flags.c_contiguous:
@@ -188,12 +197,13 @@ def argsort(
     >>> sharedarray.argsort([3.0, 1.0, 2.0, 1.0])
     SharedArray([1, 3, 2, 0])
     """
+    check_pool(pool)
     source = plain(a)
     if axis is None:
         source, axis = source.reshape(-1), -1
     if not _is_parallel(source, order, MIN_ARGSORT) or np.intp(0).itemsize != 8:
         return creation.asarray(_numpy_argsort(source, axis, kind, order, stable))
-    _checked_kind(source, axis, kind, stable)
+    _check_kind(np.argsort, source, axis, kind, stable)
     workers = pool_for(pool)
     with numpy_errors():
         result = creation.empty(source.shape, np.intp)
@@ -206,7 +216,7 @@ def _numpy_argsort(
 ) -> NDArray[np.intp]:
     """Return NumPy's stable argsort, with NumPy's errors for bad arguments."""
     if kind is not None or stable is not None:
-        np.argsort(np.empty((0,) * a.ndim, a.dtype), axis, kind, order, stable=stable)
+        _check_kind(np.argsort, a, axis, kind, stable, order)
     return np.argsort(a, axis, order=order, stable=True)
 
 
@@ -215,8 +225,15 @@ def _is_parallel(a: NDArray[Any], order: Any, min_size: int) -> bool:
     return a.ndim == 1 and a.size >= min_size and order is None and is_rankable(a.dtype)
 
 
-def _checked_kind(a: NDArray[Any], axis: Any, kind: Any, stable: bool | None) -> bool:
+def _check_kind(
+    function: Callable[..., Any],
+    a: NDArray[Any],
+    axis: Any,
+    kind: Any,
+    stable: bool | None,
+    order: Any = None,
+) -> bool:
     """Let NumPy raise for bad arguments; return whether they ask for a stable sort."""
-    np.sort(np.empty((0,) * a.ndim, a.dtype), axis, kind, stable=stable)
+    function(np.empty((0,) * a.ndim, a.dtype), axis, kind, order, stable=stable)
     letter = kind.decode() if isinstance(kind, bytes) else kind or ""
     return bool(stable) or letter[:1] in tuple("sSmM")

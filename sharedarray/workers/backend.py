@@ -4,7 +4,7 @@
 
     coordinator                   worker thread (kept between maps)
     -----------                   ---------------------------------
-    run(n, work, handle) ------>  inbox: work(rank, report), in a copy of the caller's context
+    run(n, work, handle) ------>  inbox: work(rank, report)
     handle(report)       <------  queue: whatever `work` reports
     return               <------  queue: end of work, sent after the thread has made itself idle
 
@@ -28,7 +28,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
 from itertools import count
 from queue import SimpleQueue
 from threading import Thread
@@ -120,7 +119,7 @@ class ThreadBackend(Backend):
         n_running = 0
         try:
             for rank, worker in enumerate(team):
-                worker.assign(copy_context().run, work, rank, reports.put, ended=reports)
+                worker.assign(work, rank, reports.put, ended=reports)
                 n_running += 1
             while n_running:
                 report = reports.get()
@@ -181,7 +180,8 @@ class _Worker(Thread):
                 return
 
 
-_MAX_IDLE = 2 * (os.cpu_count() or 1)
+# An idle thread costs a stack that is hardly touched; more workers than this are no gain.
+_MAX_IDLE = max(32, 4 * (os.cpu_count() or 1))
 _idle: list[_Worker] = []
 
 

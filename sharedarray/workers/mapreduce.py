@@ -29,7 +29,7 @@ import numpy
 
 from sharedarray import config
 from sharedarray.workers.backend import Backend, SerialBackend, ThreadBackend, backend_named
-from sharedarray.workers.worker import Critical, Local, Map, Ordered
+from sharedarray.workers.worker import Critical, Local, Map, Ordered, current_workers
 
 __all__ = ["MapReduce", "MapReduceByThread"]
 
@@ -92,7 +92,7 @@ class MapReduce:
             seed = int.from_bytes(os.urandom(16), "little")
         else:
             numpy.random.SeedSequence(seed)  # a bad seed raises here rather than in a worker
-        self._seed = seed
+        self.seed = seed
         self._map_numbers = count()
 
     def __enter__(self: Self) -> Self:
@@ -169,7 +169,7 @@ class MapReduce:
         if n_items == 0:
             return []
         backend, n_workers = self._crew(n_items, minlength)
-        map_number = next(self._map_numbers)
+        outer = current_workers()
         job = Map(
             self,
             func,
@@ -177,11 +177,12 @@ class MapReduce:
             reduce=reduce,
             star=star,
             chunksize=chunksize,
+            n_items=n_items,
             n_workers=n_workers,
             window=2 * n_workers * (chunksize or 1) if backend.is_parallel else chunksize or 1,
-            share=config.share_for(n_workers) if backend.is_parallel else None,
+            in_caller=not backend.is_parallel,
             debug=config.get_debug(),
-            seeds=lambda i: numpy.random.SeedSequence(self._seed, spawn_key=(map_number, i)),
+            number=outer[0].number_map() if outer else (next(self._map_numbers),),
         )
         backend.run(n_workers, job.work, job.handle, job.schedule.stop)
         return job.results()

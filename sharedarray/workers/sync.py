@@ -9,7 +9,8 @@ Guarantees
     Items are claimed in order, each one once. An item's turn comes when no earlier item can still
     want one: all of them were claimed before it, and each has left its ordered block or ended
     without one. Stopping wakes everybody who waits here; nobody waits for a worker that has
-    failed.
+    failed. A map stops with the map around it: its workers see that before their next item, and
+    wake those who wait.
 
 Assumptions
     Workers are threads of one process.
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from threading import Condition
 from typing import Any, NamedTuple
 
@@ -38,10 +39,22 @@ class Stopped(BaseException):
 
 
 class Claim(NamedTuple):
-    """Items that one worker runs, in order: those from position `start` on."""
+    """Items that one worker runs, in order.
+
+    Attributes
+    ----------
+    start, stop : int
+        The positions of the items in the map.
+    items : Sequence
+        Where they are; the worker looks them up, so that a failing lookup is a failing item.
+    first : int
+        The position of the first one in `items`.
+    """
 
     start: int
+    stop: int
     items: Sequence[Any]
+    first: int
 
 
 class Schedule:
@@ -53,19 +66,30 @@ class Schedule:
         Workers have ranks below this.
     sequence : Sequence or None
         The items; None where the coordinator feeds them one by one with `feed`.
+    n_items : int
+        The length of the sequence.
+    outer : Schedule, optional
+        Of the map whose worker runs this map: where that one has stopped, so has this one.
     """
 
-    def __init__(self, n_workers: int, sequence: Sequence[Any] | None) -> None:
+    def __init__(
+        self,
+        n_workers: int,
+        sequence: Sequence[Any] | None,
+        n_items: int = 0,
+        outer: Schedule | None = None,
+    ) -> None:
         self._changed = Condition()
         self._sequence = sequence
-        self._n_items = 0 if sequence is None else len(sequence)
+        self._n_items = n_items
+        self._outer = outer
         self._n_claimed = 0
         self._fed: deque[Any] = deque()
         self._fed_all = sequence is not None
         self._pending: list[float] = [math.inf] * n_workers
         self._n_waiting = 0
-        self._inside: int | None = None
-        self.stopped = False
+        self._inside: object = None
+        self._stopped = False
 
     # The coordinator's side.
 
@@ -85,8 +109,13 @@ class Schedule:
     def stop(self) -> None:
         """Let no worker start another item, and wake those who wait here."""
         with self._changed:
-            self.stopped = True
+            self._stopped = True
             self._changed.notify_all()
+
+    @property
+    def stopped(self) -> bool:
+        """Return whether nobody may start another item."""
+        return self._stopped or (self._outer is not None and self._outer.stopped)
 
     # The workers' side.
 
@@ -104,12 +133,11 @@ class Schedule:
                 return None
             start = self._n_claimed
             self._n_claimed += min(size, self.n_left)
+            stop = self._n_claimed
             self._pending[rank] = start
-            if self._sequence is None:
-                items: Sequence[Any] = [self._fed.popleft() for _ in range(start, self._n_claimed)]
-            else:
-                items = _Part(self._sequence, start, self._n_claimed)
-            return Claim(start, items)
+            if self._sequence is not None:
+                return Claim(start, stop, self._sequence, start)
+            return Claim(start, stop, [self._fed.popleft() for _ in range(start, stop)], 0)
 
     def passed(self, rank: int, next_item: float) -> None:
         """Note that `rank` wants no turn before that of `next_item` (infinity: of its next claim).
@@ -129,11 +157,23 @@ class Schedule:
         with self._changed:
             self._wait(lambda: all(self._pending[r] > item for r in others))
 
-    def enter(self, rank: int) -> None:
-        """Wait until nobody is inside the critical block, then be."""
+    def enter(self, worker: object, ancestors: Collection[object]) -> None:
+        """Wait until nobody is inside the critical block, then be.
+
+        Raises
+        ------
+        RuntimeError
+            Where the worker itself is inside, or one of its ancestors, who waits for it.
+        """
         with self._changed:
+            if self.is_inside(ancestors):
+                raise RuntimeError("pool.critical was entered within pool.critical")
             self._wait(lambda: self._inside is None)
-            self._inside = rank
+            self._inside = worker
+
+    def is_inside(self, workers: Collection[object]) -> bool:
+        """Return whether one of the workers is inside the critical block."""
+        return self._inside is not None and self._inside in workers
 
     def leave(self) -> None:
         """Leave the critical block."""
@@ -141,7 +181,7 @@ class Schedule:
             self._inside = None
             self._changed.notify_all()
 
-    def _wait(self, condition: Any) -> None:
+    def _wait(self, condition: Callable[[], bool]) -> None:
         self._n_waiting += 1
         try:
             while not condition():
@@ -150,17 +190,3 @@ class Schedule:
                 self._changed.wait()
         finally:
             self._n_waiting -= 1
-
-
-class _Part(Sequence[Any]):
-    """A range of a sequence whose items are looked up where they are used: in the worker."""
-
-    def __init__(self, sequence: Sequence[Any], start: int, stop: int) -> None:
-        self._sequence = sequence
-        self._range = range(start, stop)
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-    def __getitem__(self, i: Any) -> Any:
-        return self._sequence[self._range[i]]

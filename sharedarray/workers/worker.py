@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
+from operator import getitem
 from time import perf_counter
-from traceback import format_exception
+from traceback import format_exception, format_tb
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from sharedarray.errors import WorkerException
 from sharedarray.workers.backend import Handle
 from sharedarray.workers.sync import Claim, Schedule, Stopped
 
-__all__ = ["Critical", "Local", "Map", "Ordered"]
+__all__ = ["Critical", "Local", "Map", "Ordered", "current_workers"]
 
 # Seconds. Claims grow while a whole claim takes less than the first, and shrink above the second: a
 # claim costs some 10 us, and an item that waits for its turn behind a long claim costs parallelism.
@@ -56,35 +57,60 @@ class Worker:
 
     Attributes
     ----------
+    run : callable
+        Runs a function in the worker's own context, a copy of the caller's.
     storage : dict
         What the work function has stored in `local`.
     item : int
         The position of the item that runs.
+    had_turn : bool
+        Whether that item has entered the ordered block.
     """
 
-    def __init__(self, owner: Map, rank: int, outer: Worker | None) -> None:
+    def __init__(self, owner: Map, rank: int, context: Context) -> None:
         self.map = owner
         self.rank = rank
-        self.outer = outer
+        self.run = context.run
         self.storage: dict[str, Any] = {}
         self.item = 0
-        self.claim_stop = 0
-        self.in_critical = False
         self.had_turn = False
+        self._claim_stop = 0
+        self._n_maps = 0
 
-    def start_item(self, item: int) -> None:
-        """Make `item` the one that runs."""
-        self.item = item
+    def take(self, claim: Claim) -> None:
+        """Make the items of a claim those that run next."""
+        self.item = claim.start - 1
+        self._claim_stop = claim.stop
+
+    def start_next_item(self) -> None:
+        """Make the next item the one that runs."""
+        self.item += 1
         self.had_turn = False
+        self._n_maps = 0
         self.storage.pop("rng", None)
 
     def pass_turn(self) -> None:
         """Let later items have their turn."""
-        last = self.item + 1 == self.claim_stop
-        self.map.schedule.passed(self.rank, math.inf if last else self.item + 1)
+        is_last = self.item + 1 == self._claim_stop
+        self.map.schedule.passed(self.rank, math.inf if is_last else self.item + 1)
+
+    def number_map(self) -> tuple[int, ...]:
+        """Return what tells a map that the item starts from all others, on any schedule."""
+        self._n_maps += 1
+        return (*self.map.number, self.item, self._n_maps)
 
 
 _current: ContextVar[Worker | None] = ContextVar("sharedarray_worker", default=None)
+
+
+def current_workers() -> list[Worker]:
+    """Return the worker that the caller is, then the one in whose map that is, and so on."""
+    workers = []
+    worker = _current.get()
+    while worker is not None:
+        workers.append(worker)
+        worker = worker.map.outer
+    return workers
 
 
 class Map:
@@ -99,14 +125,19 @@ class Map:
     items : Sequence or Iterator
         An iterator is consumed by the coordinator: `window` items before the workers start, one
         more for each result.
+    n_items : int or None
+        The length of a sequence.
     n_workers : int
         Workers, at least 1.
     window : int
         How many items of an iterator may be ahead of their results.
-    share : int or None
-        What `cpu_count()` is in a worker; None leaves it as it is.
+    in_caller : bool
+        Whether the caller is the worker: then `cpu_count()` stays as it is, and KeyboardInterrupt
+        is the user's, no failure of an item.
     debug : bool
         Let exceptions of `func` out as they are.
+    number : tuple of int
+        What tells this map from all others of the pool, on any schedule.
     """
 
     def __init__(
@@ -118,23 +149,38 @@ class Map:
         reduce: Callable[..., Any] | None,
         star: bool,
         chunksize: int | None,
+        n_items: int | None,
         n_workers: int,
         window: int,
-        share: int | None,
+        in_caller: bool,
         debug: bool,
-        seeds: Callable[[int], np.random.SeedSequence],
+        number: tuple[int, ...],
     ) -> None:
         self.pool = pool
-        self._func: Callable[..., Any] = (lambda item: func(*item)) if star else func
+        self.number = number
+        self.outer = _current.get()
+        self._func = func
+        self._star = star
         self._reduce = reduce
         self._chunksize = chunksize
-        self._n_workers = n_workers
-        self._share = share
-        self._debug = debug
-        self.seeds = seeds
+        self._let_out: tuple[type[BaseException], ...] = (Stopped,)
+        if debug:
+            self._let_out = (BaseException,)
+        elif in_caller:
+            self._let_out = (Stopped, KeyboardInterrupt)
         self._results: dict[int, Any] = {}
         self._iterator = items if isinstance(items, Iterator) else None
-        self.schedule = Schedule(n_workers, None if isinstance(items, Iterator) else items)
+        self.schedule: Schedule = Schedule(
+            n_workers,
+            None if isinstance(items, Iterator) else items,
+            n_items or 0,
+            self.outer.map.schedule if self.outer is not None else None,
+        )
+        self._contexts = [copy_context() for _ in range(n_workers)]
+        if not in_caller:
+            share = config.share_for(n_workers)
+            for context in self._contexts:
+                context.run(config.inherit_share, share)
         self._feed(window)
 
     # The coordinator's side.
@@ -149,6 +195,8 @@ class Map:
 
     def results(self) -> list[Any]:
         """Return all results in the order of the items."""
+        if self.schedule.stopped:  # with the map around this one: some items have not run
+            raise Stopped
         return [self._results[item] for item in range(len(self._results))]
 
     def _reduced(self, value: Any) -> Any:
@@ -173,44 +221,45 @@ class Map:
 
     def work(self, rank: int, report: Handle) -> None:
         """Run items until there are none: the whole life of a worker."""
-        worker = Worker(self, rank, _current.get())
-        token = _current.set(worker)
+        worker = Worker(self, rank, self._contexts[rank])
+        worker.run(_current.set, worker)
+        size = self._chunksize or 1
         try:
-            if self._share is not None:
-                config.inherit_share(self._share)
-            size = self._chunksize or 1
             while claim := self.schedule.claim(rank, size):
                 began = perf_counter()
-                self._run_claim(worker, claim, report)
+                report(_Results(claim.start, self._run_claim(worker, claim, report)))
                 if self._chunksize is None:
                     size = self._next_size(size, perf_counter() - began)
         except Stopped:
-            pass
+            self.schedule.stop()  # the map around this one may have stopped: wake who waits here
         finally:
-            _current.reset(token)
+            worker.run(_current.set, None)  # or the context would keep the map, and the map it
 
-    def _run_claim(self, worker: Worker, claim: Claim, report: Handle) -> None:
-        worker.claim_stop = claim.start + len(claim.items)
+    def _run_claim(self, worker: Worker, claim: Claim, report: Handle) -> list[Any]:
         values: list[Any] = []
-        for i in range(len(claim.items)):
-            worker.start_item(claim.start + i)
+        worker.take(claim)
+        for i in range(claim.first, claim.first + claim.stop - claim.start):
+            if self.schedule.stopped:
+                raise Stopped
+            worker.start_next_item()
             try:
-                values.append(self._func(claim.items[i]))
+                item = worker.run(getitem, claim.items, i)
+                args = item if self._star else (item,)
+                values.append(worker.run(self._func, *args))
             # The worker's boundary: whatever ends an item, SystemExit included, goes to the
             # coordinator.
             except BaseException as error:
-                if self._debug or isinstance(error, Stopped):
+                if isinstance(error, self._let_out):
                     raise
+                self.schedule.stop()  # at once: the coordinator may be busy with a result
                 report(_Failure(error, _own_traceback(error)))
                 raise Stopped from None
             worker.pass_turn()
-            if self.schedule.stopped:
-                raise Stopped
-        report(_Results(claim.start, values))
+        return values
 
     def _next_size(self, size: int, seconds: float) -> int:
         if seconds < SHORT_CLAIM:
-            return max(1, min(2 * size, self.schedule.n_left // (4 * self._n_workers)))
+            return max(1, min(2 * size, self.schedule.n_left // (4 * len(self._contexts))))
         return max(1, size // 2) if seconds > LONG_CLAIM else size
 
 
@@ -218,20 +267,21 @@ def _own_traceback(error: BaseException) -> str:
     """Return the traceback as text, from the work function on."""
     frames = error.__traceback__
     inner = frames.tb_next if frames is not None else None
-    return "".join(format_exception(type(error), error, inner or frames))
+    try:
+        return "".join(format_exception(type(error), error, inner or frames))
+    except BaseException:  # an exception may be of any class, and its attributes run any code
+        return f"{''.join(format_tb(inner or frames))}{type(error).__name__}: <unprintable>"
 
 
 def _worker_of(pool: Any, construct: str) -> Worker:
-    """Return the worker of `pool` that the caller is."""
-    worker = _current.get()
-    while worker is not None and worker.map.pool is not pool:
-        worker = worker.outer
-    if worker is None:
-        raise RuntimeError(
-            f"pool.{construct} belongs to the workers: use it in the function that this pool's map "
-            "runs, in the thread that runs it"
-        )
-    return worker
+    """Return the worker of `pool` that the caller is, in the innermost of its maps."""
+    for worker in current_workers():
+        if worker.map.pool is pool:
+            return worker
+    raise RuntimeError(
+        f"pool.{construct} belongs to the workers: use it in the function that this pool's map "
+        "runs, in the thread that runs it"
+    )
 
 
 class Critical:
@@ -242,15 +292,11 @@ class Critical:
 
     def __enter__(self) -> None:
         worker = _worker_of(self._pool, "critical")
-        if worker.in_critical:
-            raise RuntimeError("pool.critical was entered within pool.critical by the same worker")
-        worker.map.schedule.enter(worker.rank)
-        worker.in_critical = True
+        ancestors = current_workers()
+        worker.map.schedule.enter(ancestors[0], ancestors)
 
     def __exit__(self, *exc_info: object) -> None:
-        worker = _worker_of(self._pool, "critical")
-        worker.in_critical = False
-        worker.map.schedule.leave()
+        _worker_of(self._pool, "critical").map.schedule.leave()
 
 
 class Ordered:
@@ -263,7 +309,7 @@ class Ordered:
         worker = _worker_of(self._pool, "ordered")
         if worker.had_turn:
             raise RuntimeError(f"pool.ordered was entered twice by item {worker.item}")
-        if worker.in_critical:
+        if worker.map.schedule.is_inside(current_workers()):
             raise RuntimeError(
                 "pool.ordered was entered within pool.critical, which an earlier item may wait "
                 "for: enter critical within ordered instead"
@@ -288,7 +334,9 @@ class Local:
         if name == "rank":
             return worker.rank
         if name == "rng" and name not in worker.storage:
-            worker.storage["rng"] = np.random.default_rng(worker.map.seeds(worker.item))
+            key = (*worker.map.number, worker.item)
+            seeds = np.random.SeedSequence(self._pool.seed, spawn_key=key)
+            worker.storage["rng"] = np.random.default_rng(seeds)
         try:
             return worker.storage[name]
         except KeyError:

@@ -1,0 +1,215 @@
+"""Ctrl-C. Each test in a fresh Python, in a session of its own, which says when it is ready."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.workers.support import end_script, start_script
+
+# `ready()` has the signal sent; `report(error)` prints what came out, and after how long.
+HELPERS = """
+ready_at = 0.0
+
+def ready():
+    global ready_at
+    ready_at = time.perf_counter()
+    print("ready", flush=True)
+
+def report(error):
+    in_time = time.perf_counter() - ready_at < LONGEST + 1
+    print(type(error).__name__, "in time" if in_time else "late", flush=True)
+
+def run(call):
+    try:
+        call()
+    except BaseException as error:
+        report(error)
+    else:
+        print("no exception", flush=True)
+    # Nothing comes later, and the pool works.
+    time.sleep(0.05)
+    assert MapReduce("thread", 2).map(abs, range(-9, 0)) == [*range(9, 0, -1)]
+    print("end", flush=True)
+"""
+
+
+def interrupt(source, tmp_path, *, n_signals=1):
+    process = start_script(HELPERS + source, tmp_path)
+    for _ in range(n_signals):
+        line = process.stdout.readline()
+        if line != "ready\n":
+            out, err, code = end_script(process)
+            pytest.fail(f"exit code {code}\n{line}{out}\n{err}")
+        # CPython sees a signal only with the next report where it comes just as the coordinator
+        # begins to wait: between its giving up the GIL and its sleep. No user is that fast.
+        time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+    return end_script(process)
+
+
+def assert_interrupted(source, tmp_path, **options):
+    out, err, code = interrupt(source, tmp_path, **options)
+    assert (out, err, code) == ("KeyboardInterrupt in time\nend\n", "", 0)
+
+
+def test_while_items_run(tmp_path):
+    source = """
+LONGEST = 0.3
+barrier = threading.Barrier(2)
+
+def work(i):
+    if i < 2 and barrier.wait(20) == 0:
+        ready()
+    time.sleep(LONGEST)
+
+run(lambda: MapReduce("thread", 2).map(work, range(1000)))
+"""
+    assert_interrupted(source, tmp_path)
+
+
+@pytest.mark.parametrize("construct", ["ordered", "critical"])
+def test_while_workers_wait_for_each_other(tmp_path, construct):
+    source = f"""
+LONGEST = 0.3
+pool = MapReduce("thread", 3)
+here = threading.Barrier(3)
+
+def work(i):
+    if i == 0:
+        with pool.{construct}:
+            here.wait(20)
+            ready()
+            time.sleep(LONGEST)
+    elif i < 3:
+        here.wait(20)
+    if i:
+        with pool.{construct}:
+            time.sleep(0.001)
+
+run(lambda: pool.map(work, range(100), chunksize=1))
+"""
+    assert_interrupted(source, tmp_path)
+
+
+def test_while_workers_wait_for_items_of_a_slow_generator(tmp_path):
+    source = """
+LONGEST = 0
+
+def generate():
+    yield 1
+    yield 2
+    ready()
+    time.sleep(20)
+
+run(lambda: MapReduce("thread", 2).map(abs, generate()))
+"""
+    assert_interrupted(source, tmp_path)
+
+
+def test_in_reduce(tmp_path):
+    source = """
+LONGEST = 0
+
+def reduce(i):
+    ready()
+    time.sleep(20)
+
+run(lambda: MapReduce("thread", 2).map(abs, range(1000), reduce))
+"""
+    assert_interrupted(source, tmp_path)
+
+
+def test_in_a_nested_map(tmp_path):
+    """The inner maps end as the outer one does: nobody waits for all of their items."""
+    source = """
+LONGEST = 0.1
+pool = MapReduce("thread", 2)
+barrier = threading.Barrier(4)
+
+def work(i):
+    if i < 2 and barrier.wait(20) == 0:
+        ready()
+    time.sleep(LONGEST)
+
+run(lambda: pool.map(lambda _: pool.map(work, range(50), chunksize=1), range(2)))
+"""
+    assert_interrupted(source, tmp_path)
+
+
+@pytest.mark.parametrize("pool", ['MapReduce("serial")', 'MapReduce("thread", 0)'])
+def test_in_the_serial_backend(tmp_path, pool):
+    """The interrupt arrives in the work function, but it is the user's, no failure of the item."""
+    source = f"""
+LONGEST = 0
+
+def work(i):
+    ready()
+    time.sleep(20)
+
+run(lambda: {pool}.map(work, range(3)))
+"""
+    assert_interrupted(source, tmp_path)
+
+
+def test_in_debug_mode(tmp_path):
+    source = """
+LONGEST = 0
+sharedarray.set_debug(True)
+
+def work(i):
+    ready()
+    time.sleep(20)
+
+try:
+    MapReduce("thread", 2).map(work, range(3))
+except KeyboardInterrupt as error:
+    sharedarray.set_debug(False)
+    report(error)
+    print("end")
+"""
+    assert_interrupted(source, tmp_path)
+
+
+def test_second_interrupt_does_not_wait_for_the_items(tmp_path):
+    source = """
+LONGEST = 0
+going_on = threading.Event()
+
+def handler(number, frame):
+    # The coordinator cleans up after the first; the second is sent then.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Timer(0.1, ready).start()
+    raise KeyboardInterrupt
+
+def work(i):
+    if i == 0:
+        ready()
+    going_on.wait(20)
+
+signal.signal(signal.SIGINT, handler)
+run(lambda: MapReduce("thread", 2).map(work, range(4)))
+"""
+    assert_interrupted(source, tmp_path, n_signals=2)
+
+
+def test_uncaught_interrupt_ends_the_process_with_one_traceback(tmp_path):
+    source = """
+barrier = threading.Barrier(2)
+
+def work(i):
+    if i < 2 and barrier.wait(20) == 0:
+        ready()
+    time.sleep(0.2)
+
+MapReduce("thread", 2).map(work, range(1000))
+"""
+    out, err, code = interrupt(source, tmp_path)
+    assert code == -signal.SIGINT
+    assert out == ""
+    assert err.count("Traceback (most recent call last)") == 1
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert err.count("KeyboardInterrupt") == 1
