@@ -1,4 +1,5 @@
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from tests.ops.support import (
     unchanged,
 )
 
-SUMMABLE = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "m8[s]"]
+SUMMABLE = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]
 SIZES = [0, 1, 2, 7, 127, 128, 129, 159, 160, 161, 319, 320, 321, 647, 1009, 2560, 4999, 10007]
 SWAPPED_FLOATS = [">f4", ">f8"]
 
@@ -84,7 +85,7 @@ def test_any_size_and_number_of_workers(n, dtype, n_workers, leaf, step, seed):
         check_tree(a, UnorderedPool(n_workers, seed))
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i8", "u1", "?", "m8[ns]"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i8", "u1", "?"])
 def test_with_the_real_sizes(dtype):
     a = sample("random" if dtype != "f2" else "few", 3_000_017, dtype)
     for pool in (POOLS["thread-2"], POOLS["thread-7"], POOLS["bare"]):
@@ -175,6 +176,45 @@ def test_buffered_with_the_real_sizes():
 
     for pool in (POOLS["thread-2"], POOLS["thread-7"]):
         assert_same_bits(reduction.sum_buffered(a, pool(), np.getbufsize())[0], np.sum(a))
+
+
+# times
+
+
+@each_pool
+@pytest.mark.parametrize("dtype", ["m8[s]", "m8", ">m8[ns]"])
+def test_times_have_the_sum_of_numpy_or_none(dtype, pool):
+    with small_sizes():
+        for distribution, n in product(("few", "sorted", "zeros", "specials", "random"), SIZES):
+            a = sample(distribution, n, dtype)
+            for same in (a, strided(a, 3), strided(a, -1)):
+                with unchanged(same):
+                    total = reduction.sum_times(same, pool())
+                if total is None:
+                    assert distribution in ("specials", "random")
+                else:
+                    assert total.shape == (1,)
+                    assert_same_bits(total[0], np.sum(same))
+
+
+@pytest.mark.parametrize("n", [300, 4999])
+def test_a_sum_of_times_near_the_limit(n):
+    """What may pass -2**63 on the way is not for a tree; what cannot is."""
+    largest = np.iinfo("i8").max // n
+    for sign in (1, -1):
+        with small_sizes():
+            within = np.full(n, sign * largest).view("m8[s]")
+            assert_same_bits(reduction.sum_times(within, UnorderedPool(3))[0], np.sum(within))
+            beyond = np.full(n, sign * (largest + 1)).view("m8[s]")
+            assert reduction.sum_times(beyond, UnorderedPool(3)) is None
+
+
+def test_one_time_that_is_none_is_enough():
+    for place in (0, 160, 2500, 4998):
+        a = np.full(4999, 2**62).view("m8[s]")
+        a[place] = "NaT"
+        with small_sizes():
+            assert np.isnat(reduction.sum_times(a, UnorderedPool(3))).all()
 
 
 # zeros, infinities, warnings
