@@ -70,6 +70,8 @@ def sum_buffered(a: NDArray[Any], pool: Pool, buffer_size: int) -> NDArray[Any]:
         In native byte order. Extra memory: a 8192nd of the input, and 4 MiB a worker.
     """
     parts = chunks(0, a.size, 4 * n_workers(pool), align=buffer_size)
+    if not parts:
+        return np.zeros(1, a.dtype.newbyteorder("="))
     sums = np.concatenate(pool.map(lambda part: _sum_buffers(a, part, buffer_size), parts))
     return np.add.accumulate(sums)[-1:]
 
@@ -80,6 +82,8 @@ def sum_times(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
     That is where a sum on the way may be beyond the range of 64 bits: it wraps, and if it meets the
     integer that stands for NaT, the rest is lost.
     """
+    if not a.size:
+        return np.zeros(1, a.dtype.newbyteorder("="))
     integers = a.view(f"{a.dtype.byteorder}i8")
     parts = chunks(0, a.size, max(n_workers(pool), a.size // LEAF))
     found = pool.map(lambda part: _sum_and_range(integers[part.slice]), parts)

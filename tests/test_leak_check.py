@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sharedarray.memory.allocator import SLAB_NBYTES, allocate
+from sharedarray.memory.cache import release_cache
 from tests.conftest import PERSISTENT_WORKERS, Surroundings
 
 linux_only = pytest.mark.skipif(
@@ -29,9 +30,11 @@ def open_descriptor() -> Iterator[None]:
 
 @contextmanager
 def live_segment(nbytes: int) -> Iterator[None]:
+    release_cache()  # none of that size is taken from there
     block = allocate(nbytes)
     yield
     del block
+    release_cache()
 
 
 @contextmanager

@@ -69,8 +69,8 @@ def fromfile(
     EOFError
         See `strict`.
     TypeError
-        For file objects that are no files of their own, such as BytesIO or gzip, and where
-        `numpy.fromfile` raises it.
+        For file objects that are no files of their own, such as BytesIO or gzip, or are opened in
+        text mode, and where `numpy.fromfile` raises it.
     ValueError
         Where `numpy.fromfile` raises it: dtypes with objects, items of 0 bytes, positions beyond
         the end of the file.
@@ -92,7 +92,10 @@ def fromfile(
     """
     check_pool(pool)
     if sep != "" or like is not None:
-        return creation.asarray(np.fromfile(file, dtype, count, sep, offset, like=like))
+        result = creation.asarray(np.fromfile(file, dtype, count, sep, offset, like=like))
+        if strict:
+            _check_complete(file, result, None, count)
+        return result
     with _opened(file) as handle:
         request = _request(handle, np.dtype(dtype), operator.index(count), operator.index(offset))
         if request is None or request.n_items * request.dtype.itemsize < MIN_FROMFILE:

@@ -45,7 +45,8 @@ def sum(
     Returns
     -------
     scalar or ndarray
-        What `numpy.sum` returns, bit for bit, for any number of workers.
+        What `numpy.sum` returns, bit for bit, for any number of workers; only the sign and the
+        payload of a NaN may differ.
 
     Raises
     ------
@@ -55,8 +56,9 @@ def sum(
     Notes
     -----
     In parallel: sums of all elements of one-dimensional or contiguous arrays of bool, integers,
-    floats and timedelta64 in their default result dtype, without `where`, from 524,288 elements.
-    The array is cut where NumPy's pairwise summation cuts it, see `sharedarray_ops.reduction`.
+    floats and timedelta64 in their default result dtype, without `where`, floats without
+    `initial`, from 524,288 elements. The array is cut where NumPy's pairwise summation cuts it, see
+    `sharedarray_ops.reduction`.
     Overflow and invalid values warn or raise as the caller's `numpy.errstate` says.
 
     Examples

@@ -392,6 +392,7 @@ def test_read_only_and_mapped_inputs(tmp_path):
         {"out": (np.zeros(()),)},
         {"out": np.zeros((), "i4")},
         {"out": np.zeros((), "S8")},
+        {"out": np.broadcast_to(0.0, ())},  # read-only
         {"out": np.zeros(()), "keepdims": True},
         {"keepdims": "yes"},
         {"keepdims": None},
