@@ -77,7 +77,7 @@ def fromfile(
 
     Notes
     -----
-    In parallel from 4 MiB of a regular file, by `sharedarray_ops.fileio`. Everything else
+    In parallel from 16 MiB of a regular file, by `sharedarray_ops.fileio`. Everything else
     `numpy.fromfile` reads, then it is copied. No other extra memory. A file that shrinks while it
     is read gives what was there.
 

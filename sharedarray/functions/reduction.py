@@ -57,9 +57,9 @@ def sum(
     -----
     In parallel: sums of all elements of one-dimensional or contiguous arrays of bool, integers,
     floats and timedelta64 in their default result dtype, without `where`, floats without
-    `initial`, from 524,288 elements. The array is cut where NumPy's pairwise summation cuts it, see
-    `sharedarray_ops.reduction`.
-    Overflow and invalid values warn or raise as the caller's `numpy.errstate` says.
+    `initial`, from 2,097,152 elements. The array is cut where NumPy's pairwise summation cuts it,
+    see `sharedarray_ops.reduction`. Overflow and invalid values warn or raise as the caller's
+    `numpy.errstate` says.
 
     Examples
     --------

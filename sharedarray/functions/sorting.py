@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.functions.common import (
     MIN_ARGSORT,
+    MIN_ARGSORT_WORKERS,
     MIN_SORT,
+    MIN_SORT_SLOW,
     check_pool,
     numpy_errors,
     plain,
@@ -72,7 +74,8 @@ def sort(
     Notes
     -----
     In parallel: one-dimensional arrays (or ``axis=None``) of bool, integers, float16 to float64,
-    datetime64 and timedelta64, from 262,144 elements. `sharedarray_ops.quicksort` and
+    datetime64 and timedelta64, from 1,048,576 elements, and from 65,536 where NumPy has no SIMD
+    sort (8-bit values, float16, times). `sharedarray_ops.quicksort` and
     `sharedarray_ops.counting` describe the algorithms. The default kind puts -0.0 before +0.0 and
     gives every NaN the bits of `numpy.nan`, for any number of workers.
     Extra memory: below 2 MiB a worker; a stable sort of floats with NaN or with zeros of both signs
@@ -88,7 +91,7 @@ def sort(
     source = plain(a)
     if axis is None:
         source, axis = source.reshape(-1), -1
-    if not _is_parallel(source, order, MIN_SORT):
+    if not _is_parallel(source, order, _min_sort(source.dtype)):
         result = creation.copy(source)
         result.view(np.ndarray).sort(axis, kind, order, stable=stable)
         return result
@@ -114,7 +117,7 @@ def _sort_method(
     stable = kwargs.get("stable")
     if axis is None or kwargs.keys() - {"stable"} or not plain.flags.writeable:
         plain.sort(axis, kind, order, **kwargs)  # for NumPy's own error
-    elif not _is_parallel(plain, order, MIN_SORT):
+    elif not _is_parallel(plain, order, _min_sort(plain.dtype)):
         plain.sort(axis, kind, order, **kwargs)
     else:
         wants_stable = _check_kind(np.sort, plain, axis, kind, stable)
@@ -188,7 +191,8 @@ def argsort(
     Notes
     -----
     In parallel: one-dimensional arrays (or ``axis=None``) of bool, integers, float16 to float64,
-    datetime64 and timedelta64, from 65,536 elements, by packing keys and indices into words, see
+    datetime64 and timedelta64, from 524,288 elements. From 8,192 elements they are sorted in the
+    same way, in the caller: by packing keys and indices into words, see
     `sharedarray_ops.argsorting`. Extra memory: about 3 MiB a worker.
 
     Examples
@@ -204,7 +208,7 @@ def argsort(
     if not _is_parallel(source, order, MIN_ARGSORT) or np.intp(0).itemsize != 8:
         return creation.asarray(_numpy_argsort(source, axis, kind, order, stable))
     _check_kind(np.argsort, source, axis, kind, stable)
-    workers = pool_for(pool)
+    workers = pool_for(pool, parallel=source.size >= MIN_ARGSORT_WORKERS)
     with numpy_errors():
         result = creation.empty(source.shape, np.intp)
         argsorting.argsort(source, result, workers)
@@ -223,6 +227,12 @@ def _numpy_argsort(
 def _is_parallel(a: NDArray[Any], order: Any, min_size: int) -> bool:
     """Return whether there is a parallel way for the array, and it pays."""
     return a.ndim == 1 and a.size >= min_size and order is None and is_rankable(a.dtype)
+
+
+def _min_sort(dtype: np.dtype[Any]) -> int:
+    """Return from how many elements on `sort` does not leave the work to NumPy."""
+    is_slow = dtype.kind in "mM" or dtype.itemsize == 1 or dtype.char == "e"
+    return MIN_SORT_SLOW if is_slow else MIN_SORT
 
 
 def _check_kind(

@@ -12,7 +12,12 @@ from sharedarray.functions import fileio, reduction, sorting
 from tests.ops.support import small_sizes, strided, unaligned
 
 SMALL_THRESHOLDS = {
-    sorting: {"MIN_SORT": 40, "MIN_ARGSORT": 40},
+    sorting: {
+        "MIN_SORT": 40,
+        "MIN_SORT_SLOW": 40,
+        "MIN_ARGSORT": 40,
+        "MIN_ARGSORT_WORKERS": 40,
+    },
     reduction: {"MIN_SUM": 340},
     fileio: {"MIN_FROMFILE": 64},
 }

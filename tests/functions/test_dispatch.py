@@ -13,10 +13,12 @@ def asked(monkeypatch):
     """Count the calls that got as far as asking for a pool: those that took the parallel way."""
     calls = []
     for module in (sorting, reduction):
-        pool_for = module.pool_for
-        monkeypatch.setattr(
-            module, "pool_for", lambda pool, f=pool_for, m=module: [calls.append(m), f(pool)][1]
-        )
+
+        def pool_for(*args, pool_for=module.pool_for, module=module, **kwargs):
+            calls.append(module)
+            return pool_for(*args, **kwargs)
+
+        monkeypatch.setattr(module, "pool_for", pool_for)
     return calls
 
 

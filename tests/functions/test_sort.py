@@ -97,7 +97,7 @@ def test_spellings_of_the_default(small, kwargs):
 def test_few_zeros_among_many_numbers_keep_their_signs(dtype):
     """NumPy's own SIMD sort turns some -0.0 into +0.0 and others back, depending on its cuts."""
     rng = np.random.default_rng(0)
-    a = rng.standard_normal(300_000).astype(dtype)
+    a = rng.standard_normal(sorting.MIN_SORT).astype(dtype)
     a[rng.integers(0, a.size, 24)] = np.array([0.0, -0.0] * 12, dtype)
 
     for n_workers in (0, 1, 2, 3, 7):
@@ -112,7 +112,7 @@ def test_large_arrays(dtype):
 
 @pytest.mark.parametrize("dtype", ["f8", "f4", "f2"])
 def test_large_arrays_stable(dtype):
-    a = sample("specials", 500_009, dtype)
+    a = sample("specials", sorting.MIN_SORT + 9, dtype)
     assert_same_bits(sharedarray.sort(a, kind="stable"), np.sort(a, kind="stable"))
 
 
