@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce, SharedArray
+from sharedarray.functions import sorting
 from tests.functions.support import MIN_SORT, Untouched, layouts, small_arrays
 from tests.ops.support import (
     DISTRIBUTIONS,
@@ -118,8 +119,6 @@ def test_large_arrays_stable(dtype):
 
 @pytest.mark.parametrize("delta", [-1, 0, 1])
 def test_around_the_real_threshold(delta):
-    from sharedarray.functions import sorting
-
     for dtype in ("i8", "f4"):
         a = sample("random", sorting.MIN_SORT + delta, dtype)
         pool = RecordingPool(2)
