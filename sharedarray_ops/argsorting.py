@@ -142,10 +142,24 @@ def _unpack_run(
     long_runs = pool.map(lambda part: _unpack(a, words, part, rank, field), parts)
     rest = _Field.below(field.shift, field.index_bits)
     tasks = [_Task(run, rest) for runs in long_runs for run in runs]
-    for task in tasks:
-        parts = chunks(*task.run, n_chunks, align=BLOCK)
-        pool.map(lambda part: _repack(a, words, part, rank, rest), parts)
-    return tasks
+    return [task for task in tasks if _pack_again(a, words, task, rank, pool)]
+
+
+def _pack_again(
+    a: NDArray[Any], words: NDArray[np.uint64], task: _Task, rank: Ranking, pool: Pool
+) -> bool:
+    """Pack a long run for its next round; False where its elements are equal, and so in order."""
+    parts = chunks(*task.run, 4 * n_workers(pool), align=BLOCK)
+    value = a[words[task.run.start]]
+    if all(pool.map(lambda part: _is_all(a, words, part, value), parts)):
+        return False
+    pool.map(lambda part: _repack(a, words, part, rank, task.field), parts)
+    return True
+
+
+def _is_all(a: NDArray[Any], words: NDArray[np.uint64], chunk: Chunk, value: Any) -> bool:
+    """Return whether all elements whose indices a chunk holds are equal to `value`."""
+    return all(bool(np.all(a[words[i:j].view(np.intp)] == value)) for i, j in blocks(*chunk, BLOCK))
 
 
 def _splitter(a: NDArray[Any], rank: Ranking, field: _Field, n_workers: int) -> Splitter:

@@ -9,7 +9,7 @@ import numpy as np
 import sharedarray
 from benchmarks.common import IMPLEMENTATIONS, WORKERS, data, ratio, set_workers, skip_unless_full
 
-SIZE = 4_000_000
+SIZE = 20_000_000
 FULL_SIZE = 1 << 27  # 1 GiB of float64
 
 

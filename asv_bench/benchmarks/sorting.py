@@ -15,7 +15,7 @@ from benchmarks.common import (
     skip_unless_full,
 )
 
-SIZE = 1_000_000
+SIZE = 2_000_000  # large enough for the workers
 FULL_SIZE = 20_000_000
 
 

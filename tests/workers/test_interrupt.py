@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.workers.support import end_script, start_script
+from tests.workers.support import end_script, run_script, start_script
 
 # `ready()` has the signal sent; `report(error)` prints what came out, and after how long.
 HELPERS = """
@@ -213,3 +213,72 @@ MapReduce("thread", 2).map(work, range(1000))
     assert err.count("Traceback (most recent call last)") == 1
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert err.count("KeyboardInterrupt") == 1
+
+
+EVERYWHERE = """
+import dis
+from sharedarray.workers import backend
+
+def is_boundary(frame, last):
+    # Where Python looks for signals: after calls, at the begin of functions and of rounds.
+    return dis.opname[frame.f_code.co_code[last]].startswith(("CALL", "RESUME", "JUMP_BACKWARD"))
+
+def interrupt_at(k):
+    # Raise KeyboardInterrupt at the k-th place where the coordinator can be interrupted.
+    last = {}
+
+    def trace(frame, event, arg):
+        nonlocal k
+        if frame.f_code.co_filename != backend.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            previous, last[frame] = last.get(frame, 0), frame.f_lasti
+            k -= is_boundary(frame, previous)
+            if k == 0:
+                k = -1
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    return trace
+
+running, lock = 0, threading.Lock()
+
+def work(i):
+    global running
+    with lock:
+        running += 1
+    try:
+        with pool.critical:
+            time.sleep(0)
+        return i
+    finally:
+        with lock:
+            running -= 1
+
+def is_interrupted(k):
+    sys.settrace(interrupt_at(k))
+    try:
+        pool.map(work, range(4), chunksize=1)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+pool = MapReduce("thread", 3)
+pool.map(abs, range(9))
+k = n_in_vain = 0
+while n_in_vain < 5:  # beyond the last place, in whatever order the reports come
+    k += 1
+    n_in_vain = 0 if is_interrupted(k) else n_in_vain + 1
+    assert running == 0, f"place {k}: map has returned, and its items run"
+    assert pool.map(abs, range(-9, 0)) == list(range(9, 0, -1)), k
+print("places" if k > 20 else k)
+"""
+
+
+def test_at_every_place_where_the_coordinator_can_be_interrupted(tmp_path):
+    # Nobody hits the few bad microseconds of a map by sending signals.
+    assert run_script(EVERYWHERE, tmp_path, limit=20) == "places\n"
