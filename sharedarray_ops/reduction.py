@@ -79,8 +79,8 @@ def sum_buffered(a: NDArray[Any], pool: Pool, buffer_size: int) -> NDArray[Any]:
 def sum_times(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
     """Return the sum of timedelta64, shape (1,), or None where it depends on the order.
 
-    That is where a sum on the way may be beyond the range of 64 bits: it wraps, and if it meets the
-    integer that stands for NaT, the rest is lost.
+    That is where there is NaT, the smallest integer, or a sum on the way may be beyond the range of
+    64 bits: before NumPy 2.5 it wraps, and becomes NaT if it meets that integer; then it raises.
     """
     if not a.size:
         return np.zeros(1, a.dtype.newbyteorder("="))
@@ -88,10 +88,7 @@ def sum_times(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
     parts = chunks(0, a.size, max(n_workers(pool), a.size // LEAF))
     found = pool.map(lambda part: _sum_and_range(integers[part.slice]), parts)
     total, low, high = sum(f[0] for f in found), min(f[1] for f in found), max(f[2] for f in found)
-    nat = np.iinfo(np.int64).min
-    if low == nat:
-        total = nat
-    elif max(-low, high) * a.size > np.iinfo(np.int64).max:
+    if max(-low, high) * a.size > np.iinfo(np.int64).max:
         return None
     return np.array([total], np.int64).view(a.dtype.newbyteorder("="))
 

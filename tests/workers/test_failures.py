@@ -31,13 +31,6 @@ class UnprintableError(Exception):
     __repr__ = __str__
 
 
-class HostileStrError(Exception):
-    def __str__(self):
-        raise SystemExit(7)
-
-    __repr__ = __str__
-
-
 ERRORS = [
     ValueError("v"),
     OSError(2, "gone"),
@@ -57,7 +50,6 @@ ERRORS = [
     ExceptionGroup("many", [ValueError("first"), TypeError("second")]),
     BaseExceptionGroup("many", [KeyboardInterrupt(), TypeError("second")]),
     UnprintableError(),
-    HostileStrError(),
 ]
 
 
@@ -193,11 +185,10 @@ def test_frames_of_the_work_function_stay_with_the_reason(pool):
     assert names[-2:] == ["failing_work", "inner_call"]
 
 
-@pytest.mark.parametrize("error", [UnprintableError(), HostileStrError()])
-def test_reason_that_cannot_be_printed(pool, error):
+def test_reason_that_cannot_be_printed(pool):
     with pytest.raises(WorkerException) as caught:
-        pool.map(fail, [error])
-    assert type(error).__name__ in str(caught.value)
+        pool.map(fail, [UnprintableError()])
+    assert "UnprintableError" in str(caught.value)
     assert "# where fail() raises" in caught.value.traceback
 
 
@@ -220,6 +211,12 @@ def test_huge_message(pool):
 
 # In a process of its own, because the formatting of pytest itself fails on such exceptions.
 HOSTILE = """
+class HostileStr(Exception):
+    def __str__(self):
+        raise SystemExit(7)
+
+    __repr__ = __str__
+
 class HostileNotes(Exception):
     @property
     def __notes__(self):
@@ -238,7 +235,7 @@ def work(error):
 
 for backend in ("thread", "serial"):
     pool = MapReduce(backend, 2)
-    for error in (HostileNotes("hostile"), HostileClass("hostile"), bad_syntax):
+    for error in (HostileStr(), HostileNotes("hostile"), HostileClass("hostile"), bad_syntax):
         try:
             pool.map(work, [error])
         except WorkerException as caught:
@@ -251,7 +248,7 @@ for backend in ("thread", "serial"):
 
 
 def test_reason_that_cannot_even_be_formatted(tmp_path):
-    names = ["HostileNotes", "HostileClass", "SyntaxError"]
+    names = ["HostileStr", "HostileNotes", "HostileClass", "SyntaxError"]
     assert run_script(HOSTILE, tmp_path, limit=10).split() == names * 2
 
 

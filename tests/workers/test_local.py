@@ -220,3 +220,13 @@ def test_numbers_of_nested_maps_differ(pool):
     drawn = pool.map(lambda _: [draw(pool, 3), draw(pool, 3)], range(4))
     flat = [tuple(numbers) for item in drawn for maps in item for numbers in maps]
     assert len(set(flat)) == len(flat) == 24
+
+
+def test_numbers_of_a_pool_made_in_an_item_are_those_of_its_seed(pool):
+    # A function that makes a seeded pool of its own gives the same wherever it is called.
+    def simulate():
+        inner = MapReduce("thread", 2, seed=7)
+        return draw(inner, 3), draw(inner, 3)
+
+    expected = simulate()
+    assert pool.map(lambda _: simulate(), range(3)) == [expected] * 3
