@@ -6,7 +6,8 @@
     -----------                   ---------------------------------
     run(n, work, handle) ------>  inbox: work(rank, report)
     handle(report)       <------  queue: whatever `work` reports
-    return               <------  queue: end of work, sent after the thread has made itself idle
+    return               <------  queue: None for the end of work, sent after the thread has made
+                                  itself idle and counted itself in `ended`
 
 Guarantees
     A thread is idle again before the coordinator hears that it has ended its work, so a loop of
@@ -26,11 +27,15 @@ Ownership
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
+from operator import length_hint
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from time import sleep
 from typing import Any, ClassVar
 
 from sharedarray import forks
@@ -115,22 +120,30 @@ class ThreadBackend(Backend):
     def run(n_workers: int, work: Work, handle: Handle, stop: Callable[[], None]) -> None:
         """Run ``work(rank, report)`` in `n_workers` threads, see `Backend.run`."""
         reports: SimpleQueue[Any] = SimpleQueue()
-        team = _hire(n_workers)
-        n_running = 0
+        ended: list[_Worker] = []
+        team: list[_Worker] = []
+        tasks: Iterator[Any] | None = None
         try:
-            for rank, worker in enumerate(team):
-                worker.assign(work, rank, reports.put, ended=reports)
-                n_running += 1
+            _hire(n_workers, team)
+            inboxes = [worker.inbox for worker in team]
+            tasks = iter([(work, (rank, reports.put), ended, reports) for rank in range(n_workers)])
+            # One call of C, which no Ctrl-C interrupts: either all workers have a task or none has.
+            deque(map(SimpleQueue.put, inboxes, tasks), maxlen=0)
+            n_running = n_workers
             while n_running:
                 report = reports.get()
-                if isinstance(report, _Worker):
+                if report is None:
                     n_running -= 1
                 else:
                     handle(report)
         except BaseException:  # Ctrl-C included: whatever ended the run, its workers end with it
+            if tasks is None or length_hint(tasks):  # nobody has a task
+                _idle.extend(worker for worker in team if worker.is_alive())
+                raise
             stop()
-            while n_running:
-                n_running -= isinstance(reports.get(), _Worker)
+            # What ended is counted by the workers: an interrupt may have lost a report.
+            while len(ended) < n_workers:
+                reports.get()
             raise
 
 
@@ -154,52 +167,48 @@ class _Worker(Thread):
     def __init__(self) -> None:
         # Daemon: a thread that waits for work must not keep the interpreter from ending.
         super().__init__(name=f"sharedarray-worker-{next(self._numbers)}", daemon=True)
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
-
-    def assign(self, function: Callable[..., Any], *args: Any, ended: SimpleQueue[Any]) -> None:
-        """Run ``function(*args)``, then put the worker itself on `ended`."""
-        self._inbox.put((function, args, ended))
+        self.inbox: SimpleQueue[Any] = SimpleQueue()
 
     def dismiss(self) -> None:
         """End the thread after the work that it has."""
-        self._inbox.put(None)
+        self.inbox.put(None)
 
     def run(self) -> None:
         """Work until dismissed."""
-        while task := self._inbox.get():
-            function, args, ended = task
+        while task := self.inbox.get():
+            function, args, ended, reports = task
             function(*args)
             # An idle worker must not keep the last work, and the arrays in it, alive.
             del task, function, args
-            if len(_idle) < _MAX_IDLE:
-                _idle.append(self)
-                ended.put(self)
-                del ended
-            else:
-                ended.put(self)
+            stays = len(_idle) < _MAX_IDLE
+            (_idle if stays else _leaving).append(self)
+            ended.append(self)
+            reports.put(None)
+            del ended, reports
+            if not stays:
                 return
 
 
 # An idle thread costs a stack that is hardly touched; more workers than this are no gain.
 _MAX_IDLE = max(32, 4 * (os.cpu_count() or 1))
 _idle: list[_Worker] = []
+# Threads on their way out; at a fork they have to be gone.
+_leaving: list[_Worker] = []
 
 
-def _hire(n_workers: int) -> list[_Worker]:
-    """Take idle workers, and start new ones where there are too few."""
-    team: list[_Worker] = []
-    try:
-        while len(team) < n_workers:
-            with suppress(IndexError):
-                team.append(_idle.pop())
-                continue
-            worker = _Worker()
-            worker.start()
-            team.append(worker)
-    except BaseException:  # no thread could be started, or Ctrl-C: nobody else has these workers
-        _idle.extend(team)
-        raise
-    return team
+def _hire(n_workers: int, team: list[_Worker]) -> None:
+    """Add idle workers to `team`, and new ones where there are too few.
+
+    Whatever interrupts it, each worker is in one of the lists.
+    """
+    _leaving[:] = [worker for worker in _leaving if worker.is_alive()]
+    while len(team) < n_workers:
+        with suppress(IndexError):
+            team.extend(map(list.pop, [_idle]))  # one call of C
+            continue
+        worker = _Worker()
+        team.append(worker)
+        worker.start()
 
 
 def _dismiss_idle() -> None:
@@ -207,12 +216,19 @@ def _dismiss_idle() -> None:
     while _idle:
         worker = _idle.pop()
         worker.dismiss()
+        _leaving.append(worker)
+    while _leaving:
+        worker = _leaving.pop()
         worker.join()
+        # Before Python 3.13 `join` returns while the kernel still has the thread.
+        while Path(f"/proc/self/task/{worker.native_id}").exists():
+            sleep(0)
 
 
 def _forget_idle() -> None:
     """Start a forked child without workers: threads do not survive a fork."""
     _idle.clear()
+    _leaving.clear()
 
 
 forks.on_fork(before=_dismiss_idle, in_child=_forget_idle)

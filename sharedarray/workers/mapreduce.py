@@ -29,7 +29,7 @@ import numpy
 
 from sharedarray import config
 from sharedarray.workers.backend import Backend, SerialBackend, ThreadBackend, backend_named
-from sharedarray.workers.worker import Critical, Local, Map, Ordered, current_workers
+from sharedarray.workers.worker import Critical, Local, Map, Ordered, current_workers, number_map
 
 __all__ = ["MapReduce", "MapReduceByThread"]
 
@@ -94,6 +94,7 @@ class MapReduce:
             numpy.random.SeedSequence(seed)  # a bad seed raises here rather than in a worker
         self.seed = seed
         self._map_numbers = count()
+        self._home = next(iter(current_workers()), None)
 
     def __enter__(self: Self) -> Self:
         return self
@@ -169,7 +170,6 @@ class MapReduce:
         if n_items == 0:
             return []
         backend, n_workers = self._crew(n_items, minlength)
-        outer = current_workers()
         job = Map(
             self,
             func,
@@ -182,7 +182,7 @@ class MapReduce:
             window=2 * n_workers * (chunksize or 1) if backend.is_parallel else chunksize or 1,
             in_caller=not backend.is_parallel,
             debug=config.get_debug(),
-            number=outer[0].number_map() if outer else (next(self._map_numbers),),
+            number=number_map(self._home, self._map_numbers),
         )
         backend.run(n_workers, job.work, job.handle, job.schedule.stop)
         return job.results()

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context, ContextVar, copy_context
+from itertools import takewhile
 from operator import getitem
 from time import perf_counter
 from traceback import format_exception, format_tb
@@ -31,7 +32,7 @@ from sharedarray.errors import WorkerException
 from sharedarray.workers.backend import Handle
 from sharedarray.workers.sync import Claim, Schedule, Stopped
 
-__all__ = ["Critical", "Local", "Map", "Ordered", "current_workers"]
+__all__ = ["Critical", "Local", "Map", "Ordered", "current_workers", "number_map"]
 
 # Seconds. Claims grow while a whole claim takes less than the first, and shrink above the second: a
 # claim costs some 10 us, and an item that waits for its turn behind a long claim costs parallelism.
@@ -65,6 +66,8 @@ class Worker:
         The position of the item that runs.
     had_turn : bool
         Whether that item has entered the ordered block.
+    n_maps : int
+        How many maps that item has started.
     """
 
     def __init__(self, owner: Map, rank: int, context: Context) -> None:
@@ -74,8 +77,8 @@ class Worker:
         self.storage: dict[str, Any] = {}
         self.item = 0
         self.had_turn = False
+        self.n_maps = 0
         self._claim_stop = 0
-        self._n_maps = 0
 
     def take(self, claim: Claim) -> None:
         """Make the items of a claim those that run next."""
@@ -86,18 +89,13 @@ class Worker:
         """Make the next item the one that runs."""
         self.item += 1
         self.had_turn = False
-        self._n_maps = 0
+        self.n_maps = 0
         self.storage.pop("rng", None)
 
     def pass_turn(self) -> None:
         """Let later items have their turn."""
         is_last = self.item + 1 == self._claim_stop
         self.map.schedule.passed(self.rank, math.inf if is_last else self.item + 1)
-
-    def number_map(self) -> tuple[int, ...]:
-        """Return what tells a map that the item starts from all others, on any schedule."""
-        self._n_maps += 1
-        return (*self.map.number, self.item, self._n_maps)
 
 
 _current: ContextVar[Worker | None] = ContextVar("sharedarray_worker", default=None)
@@ -111,6 +109,24 @@ def current_workers() -> list[Worker]:
         workers.append(worker)
         worker = worker.map.outer
     return workers
+
+
+def number_map(home: Worker | None, numbers: Iterator[int]) -> tuple[int, ...]:
+    """Return what tells a map from all others of its pool, whatever the schedule is.
+
+    Parameters
+    ----------
+    home : Worker or None
+        The worker that made the pool, None for one that was made outside of all maps.
+    numbers : iterator of int
+        Numbers the maps that are started where the pool was made.
+    """
+    inner = list(takewhile(lambda worker: worker is not home, current_workers()))
+    if not inner:
+        return (next(numbers),)
+    inner[0].n_maps += 1
+    path = [number for worker in reversed(inner) for number in (worker.item, worker.n_maps)]
+    return (*inner[-1].map.number, *path)
 
 
 class Map:
