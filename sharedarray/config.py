@@ -23,9 +23,10 @@ from contextvars import ContextVar
 import numpy as np
 
 from sharedarray import machine
-from sharedarray.machine import total_memory
+from sharedarray.machine import available_memory, total_memory
 
 __all__ = [
+    "available_memory",
     "config_facts",
     "cpu_count",
     "get_debug",

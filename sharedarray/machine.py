@@ -67,6 +67,12 @@ def total_memory() -> int:
     return min([physical, *(limit for (limit,) in limits)])
 
 
+def available_memory() -> int | None:
+    """Return how many bytes could be had without swapping, None where the kernel does not say."""
+    _, found, rest = _read(Path("/proc/meminfo")).partition("MemAvailable:")
+    return int(rest.split()[0]) * 1024 if found else None
+
+
 def memory_size() -> str:
     """Return the memory that this process may use, in words."""
     try:

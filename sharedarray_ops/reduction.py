@@ -14,6 +14,7 @@ buffer pairwise and adds the buffers one after the other, and so does `sum_buffe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,14 @@ from sharedarray_ops.pool import Pool, n_workers
 
 __all__ = ["sum_buffered", "sum_times", "sum_tree"]
 
+Kernel = Callable[[Chunk], NDArray[Any]]
+
 # Elements; one call on a leaf takes long enough to hide the hand-over between workers.
 LEAF = 1 << 18
 
 
-def sum_tree(a: NDArray[Any], pool: Pool) -> NDArray[Any]:
-    """Return the sum of `a` as NumPy's tree gives it.
+def sum_tree(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
+    """Return the sum of `a` as NumPy's tree gives it, or None where there is something to warn of.
 
     Parameters
     ----------
@@ -46,14 +49,14 @@ def sum_tree(a: NDArray[Any], pool: Pool) -> NDArray[Any]:
     depth = 0
     while a.size >> (depth + 1) >= LEAF and 1 << depth < 4 * n_workers(pool):
         depth += 1
-    sums = np.concatenate(pool.map(lambda leaf: _sum(a[leaf.slice]), tree_leaves(a.size, 8, depth)))
-    while sums.size > 1:
-        sums = np.add.reduce(sums.reshape(-1, 2), axis=1)
-    return sums
+    sums = _parts(lambda leaf: _sum(a[leaf.slice]), tree_leaves(a.size, 8, depth), pool)
+    return None if sums is None else _unless_flagged(lambda: _join(sums))
 
 
-def sum_buffered(a: NDArray[Any], pool: Pool, buffer_size: int) -> NDArray[Any]:
+def sum_buffered(a: NDArray[Any], pool: Pool, buffer_size: int) -> NDArray[Any] | None:
     """Return the sum of `a`, floats in foreign byte order, as NumPy's buffered loop gives it.
+
+    None where there is something to warn of.
 
     Parameters
     ----------
@@ -72,8 +75,8 @@ def sum_buffered(a: NDArray[Any], pool: Pool, buffer_size: int) -> NDArray[Any]:
     parts = chunks(0, a.size, 4 * n_workers(pool), align=buffer_size)
     if not parts:
         return np.zeros(1, a.dtype.newbyteorder("="))
-    sums = np.concatenate(pool.map(lambda part: _sum_buffers(a, part, buffer_size), parts))
-    return np.add.accumulate(sums)[-1:]
+    sums = _parts(lambda part: _sum_buffers(a, part, buffer_size), parts, pool)
+    return None if sums is None else _unless_flagged(lambda: np.add.accumulate(sums)[-1:])
 
 
 def sum_times(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
@@ -95,6 +98,32 @@ def sum_times(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
 
 def _sum_and_range(integers: NDArray[Any]) -> tuple[int, int, int]:
     return int(integers.sum()), int(integers.min()), int(integers.max())
+
+
+def _parts(kernel: Kernel, parts: list[Chunk], pool: Pool) -> NDArray[Any] | None:
+    """Return the sums of all parts, or None where one of them has to be warned of."""
+    sums = pool.map(lambda part: _unless_flagged(lambda: kernel(part)), parts)
+    whole = [s for s in sums if s is not None]
+    return np.concatenate(whole) if len(whole) == len(sums) else None
+
+
+def _unless_flagged(compute: Callable[[], NDArray[Any]]) -> NDArray[Any] | None:
+    """Return a result, or None where the processor noted an overflow or an invalid operation.
+
+    What NumPy warns of, once and from the caller's line, a worker cannot: the caller's NumPy has to
+    do it again.
+    """
+    flags: list[str] = []
+    with np.errstate(over="call", invalid="call", call=lambda kind, flag: flags.append(kind)):
+        result = compute()
+    return None if flags else result
+
+
+def _join(sums: NDArray[Any]) -> NDArray[Any]:
+    """Add neighbours pair by pair, level by level."""
+    while sums.size > 1:
+        sums = np.add.reduce(sums.reshape(-1, 2), axis=1)
+    return sums
 
 
 def _sum(leaf: NDArray[Any]) -> NDArray[Any]:

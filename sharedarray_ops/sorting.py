@@ -48,7 +48,7 @@ def sort(a: NDArray[Any], pool: Pool) -> None:
 
     Notes
     -----
-    Extra memory: below 2 MiB a worker.
+    Extra memory: below 5 MiB a worker.
     """
     a = a.view(np.ndarray)
     if a.dtype.itemsize == 1 or (a.dtype.kind == "f" and a.dtype.itemsize == 2):

@@ -75,7 +75,13 @@ def plain(a: ArrayLike) -> NDArray[Any]:
 @contextmanager
 def numpy_errors() -> Iterator[None]:
     """Let exceptions that NumPy raised in a worker out as NumPy's own."""
+    reason: BaseException | None = None
     try:
         yield
     except WorkerException as error:
-        raise error.reason from error
+        reason = error.reason
+    if reason is not None:
+        try:
+            raise reason
+        finally:
+            del reason  # the traceback has this frame, which would keep the traceback

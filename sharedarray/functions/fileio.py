@@ -99,8 +99,7 @@ def fromfile(
     with _opened(file) as handle:
         request = _request(handle, np.dtype(dtype), operator.index(count), operator.index(offset))
         if request is None or request.n_items * request.dtype.itemsize < MIN_FROMFILE:
-            source = handle if handle is file else file
-            result = creation.asarray(np.fromfile(source, dtype, count, offset=offset))
+            result = creation.asarray(np.fromfile(handle, dtype, count, offset=offset))
         else:
             result = _read(handle, request, pool_for(pool))
     if strict:

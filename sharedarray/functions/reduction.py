@@ -82,7 +82,10 @@ def sum(
             total = reduction.sum_tree(flat, workers)
         else:
             total = reduction.sum_buffered(flat, workers, np.getbufsize())
-    if total is None:
+    if total is not None and total.dtype == np.float32 and flat.dtype == np.float16:
+        with np.errstate(over="ignore"):
+            total = total.astype(np.float16) if np.isfinite(total.astype(np.float16)) else None
+    if total is None:  # something that only NumPy itself can tell or warn of
         return _numpy_sum(a, axis, dtype, out, kwargs)
     # NumPy itself finishes: output, shape and the start value.
     whole: Any = total.astype(np.add.reduce(flat[:0]).dtype).reshape((1,) * np.ndim(a))

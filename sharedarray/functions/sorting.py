@@ -78,7 +78,7 @@ def sort(
     sort (8-bit values, float16, times). `sharedarray_ops.quicksort` and
     `sharedarray_ops.counting` describe the algorithms. The default kind puts -0.0 before +0.0 and
     gives every NaN the bits of `numpy.nan`, for any number of workers.
-    Extra memory: below 2 MiB a worker; a stable sort of floats with NaN or with zeros of both signs
+    Extra memory: below 5 MiB a worker; a stable sort of floats with NaN or with zeros of both signs
     takes 16 bytes an element.
 
     Examples
@@ -114,14 +114,15 @@ def _sort_method(
 ) -> None:
     """Sort a SharedArray in place: the method `sort`."""
     plain = self.view(np.ndarray)
-    stable = kwargs.get("stable")
+    stable, pool = kwargs.get("stable"), kwargs.pop("pool", None)
+    check_pool(pool)
     if axis is None or kwargs.keys() - {"stable"} or not plain.flags.writeable:
         plain.sort(axis, kind, order, **kwargs)  # for NumPy's own error
     elif not _is_parallel(plain, order, _min_sort(plain.dtype)):
         plain.sort(axis, kind, order, **kwargs)
     else:
         wants_stable = _check_kind(np.sort, plain, axis, kind, stable)
-        workers = pool_for(None)
+        workers = pool_for(pool)
         with numpy_errors():
             if plain.flags.c_contiguous:
                 _sort_in_place(self, wants_stable, workers)
@@ -193,7 +194,7 @@ def argsort(
     In parallel: one-dimensional arrays (or ``axis=None``) of bool, integers, float16 to float64,
     datetime64 and timedelta64, from 524,288 elements. From 8,192 elements they are sorted in the
     same way, in the caller: by packing keys and indices into words, see
-    `sharedarray_ops.argsorting`. Extra memory: about 3 MiB a worker.
+    `sharedarray_ops.argsorting`. Extra memory: about 6 MiB a worker.
 
     Examples
     --------

@@ -34,6 +34,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sharedarray import forks
+from sharedarray.config import available_memory
 from sharedarray.memory import cache, registry
 from sharedarray.memory.segment import Block, Lease, Segment
 
@@ -44,6 +45,9 @@ SLAB_MAX_NBYTES = 64 << 10
 SLAB_NBYTES = 1 << 20
 # A cache line, so that two workers that write to two blocks never share one; also enough for SIMD.
 MIN_BLOCK_NBYTES = 64
+
+# To ask the kernel how much memory there is takes 50 us: for larger segments only.
+ASK_NBYTES = 64 << 20
 
 _serials = itertools.count(1)
 
@@ -194,6 +198,8 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
 
 def _new_segment(nbytes: int) -> Segment:
     """Return a new registered segment, if need be with the memory that is kept for later."""
+    if nbytes > ASK_NBYTES and nbytes > (available_memory() or nbytes):
+        cache.release_cache()  # a memfd is given without the memory for it
     try:
         segment = Segment(nbytes)
     except MemoryError:

@@ -16,9 +16,18 @@ from numpy.typing import DTypeLike
 
 from sharedarray.memory import pickling
 from sharedarray.memory.allocator import allocate
+from sharedarray.memory.cache import release_cache
 from sharedarray.memory.registry import is_shared
 
-__all__ = ["DISPATCH", "SharedArray", "demoted", "implements", "new_array", "refuse_objects"]
+__all__ = [
+    "DISPATCH",
+    "SharedArray",
+    "demoted",
+    "implements",
+    "layout",
+    "new_array",
+    "refuse_objects",
+]
 
 # What runs instead of NumPy's functions and ndarray's methods when they are given a SharedArray.
 DISPATCH: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -112,7 +121,7 @@ class SharedArray(np.ndarray):
     def __new__(cls, shape: Any, dtype: DTypeLike | None = float, order: Any = "C") -> SharedArray:
         """Allocate the memory, as the class says."""
         refuse_objects(dtype)
-        return new_array(np.empty(shape, dtype, order), cls=cls)
+        return new_array(layout(np.empty, shape, dtype, order), cls=cls)
 
     def __array_finalize__(self, obj: Any) -> None:
         if obj is None or isinstance(obj, SharedArray) or is_shared(self):
@@ -183,6 +192,19 @@ class SharedArray(np.ndarray):
 
 
 _IMAG: Any = np.ndarray.imag
+
+
+def layout(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return shape, dtype and strides of a new array as an array of NumPy's, with its errors.
+
+    It is private, and no page of it is touched. Where there is no room for it, there may be without
+    the memory that is kept for later.
+    """
+    try:
+        return make(*args, **kwargs)
+    except MemoryError:
+        release_cache()
+        return make(*args, **kwargs)
 
 
 def new_array(

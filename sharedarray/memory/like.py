@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from sharedarray.memory.array import SharedArray, new_array, refuse_objects
+from sharedarray.memory.array import SharedArray, layout, new_array, refuse_objects
 from sharedarray.memory.shapes import as_numpy, filled, is_foreign
 
 __all__ = ["empty_like", "full_like", "ones_like", "zeros_like"]
@@ -211,4 +211,6 @@ def _layout_like(
     # As a plain array it asks no class; a list is converted once, not for its dtype and again.
     prototype = np.asarray(prototype)
     refuse_objects(prototype.dtype if dtype is None else dtype)
-    return np.empty_like(prototype, dtype, order, subok=False, shape=shape, device=device)
+    kwargs = {"order": order, "subok": False, "shape": shape, "device": device}
+    like: np.ndarray = layout(np.empty_like, prototype, dtype, **kwargs)
+    return like

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray.memory.segment import Block, Segment
+from sharedarray.memory.segment import Block, Bytes, Segment
 
 __all__ = ["address_of", "find", "find_id", "is_shared", "owner", "register"]
 
@@ -103,7 +103,7 @@ def is_shared(array: NDArray[Any]) -> bool:
     base: Any = array.base
     # The bases of arrays are kept as long as the array, so the common answers need no address.
     while isinstance(base, np.ndarray):
-        if type(base) is Block:
+        if _is_allocated(base):
             return True
         base = base.base
     if base is None:
@@ -124,11 +124,16 @@ def owner(array: NDArray[Any]) -> Block | None:
     return None if segment is None else segment.block_at(address)
 
 
+def _is_allocated(holder: Any) -> bool:
+    """Return whether `holder` is a block as it was allocated, not what was computed from one."""
+    return type(holder) is Block and type(holder.base) is Bytes
+
+
 def _block_of_chain(holder: Any) -> Block | None:
     """Return the first block that `holder`, or what keeps its memory, leads to."""
     while holder is not None:
-        if type(holder) is Block and type(holder.base) is not Block:
-            return holder
+        if _is_allocated(holder):
+            return holder  # type: ignore[no-any-return]  # a Block, by the line above
         # A memoryview names what it looks into `obj`; arrays and as_strided's holder say `base`.
         holder = holder.obj if isinstance(holder, memoryview) else getattr(holder, "base", None)
     return None

@@ -44,7 +44,7 @@ try:
 except ImportError:  # not on Windows: every segment is anonymous there
     fcntl = resource = None  # type: ignore[assignment]
 
-__all__ = ["DESCRIPTOR_MIN_NBYTES", "Block", "Lease", "Segment"]
+__all__ = ["DESCRIPTOR_MIN_NBYTES", "Block", "Bytes", "Lease", "Segment"]
 
 # Smaller segments get no descriptor: only the tree of forks can see them.
 DESCRIPTOR_MIN_NBYTES = 1 << 20
@@ -60,7 +60,7 @@ _counter = itertools.count(1)
 _with_descriptor: set[weakref.ref[mmap.mmap]] = set()
 
 
-class _Bytes(np.ndarray):
+class Bytes(np.ndarray):
     """The bytes of a segment.
 
     A class of its own, because NumPy skips over a base of the view's own class: a plain view of a
@@ -154,7 +154,7 @@ class Segment:
         mapping = _map(nbytes)
         # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError:
         # ndarray(buffer=mapping) would let it close under the array.
-        self.bytes: NDArray[np.uint8] = np.frombuffer(mapping, np.uint8).view(_Bytes)
+        self.bytes: NDArray[np.uint8] = np.frombuffer(mapping, np.uint8).view(Bytes)
         self.address: int = self.bytes.__array_interface__["data"][0]
         self.nbytes = nbytes
         self.step = nbytes if step is None else step

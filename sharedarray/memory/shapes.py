@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sharedarray.memory.array import SharedArray, new_array, refuse_objects
+from sharedarray.memory.array import SharedArray, layout, new_array, refuse_objects
 
 __all__ = [
     "arange",
@@ -85,7 +85,7 @@ def empty(
     if not is_ours(like):
         return as_numpy(np.empty, shape, dtype, order, device=device, like=like)
     refuse_objects(dtype)
-    return new_array(np.empty(shape, dtype, order, device=device))
+    return new_array(layout(np.empty, shape, dtype, order, device=device))
 
 
 def zeros(
@@ -127,7 +127,7 @@ def zeros(
     if not is_ours(like):
         return as_numpy(np.zeros, shape, dtype, order, device=device, like=like)
     refuse_objects(dtype)
-    return new_array(np.empty(shape, dtype, order, device=device), zeroed=True)
+    return new_array(layout(np.empty, shape, dtype, order, device=device), zeroed=True)
 
 
 def ones(
@@ -169,7 +169,7 @@ def ones(
     if not is_ours(like):
         return as_numpy(np.ones, shape, dtype, order, device=device, like=like)
     refuse_objects(dtype)
-    return filled(new_array(np.empty(shape, dtype, order, device=device)), 1)
+    return filled(new_array(layout(np.empty, shape, dtype, order, device=device)), 1)
 
 
 def full(
@@ -221,7 +221,7 @@ def full(
         fill_value = np.asarray(fill_value)
         dtype = fill_value.dtype
     refuse_objects(dtype)
-    return filled(new_array(np.empty(shape, dtype, order, device=device)), fill_value)
+    return filled(new_array(layout(np.empty, shape, dtype, order, device=device)), fill_value)
 
 
 def arange(*args: Any, **kwargs: Any) -> SharedArray:

@@ -201,7 +201,10 @@ def _hire(n_workers: int, team: list[_Worker]) -> None:
 
     Whatever interrupts it, each worker is in one of the lists.
     """
-    _leaving[:] = [worker for worker in _leaving if worker.is_alive()]
+    for worker in list(_leaving):
+        if not worker.is_alive():
+            with suppress(ValueError):  # another thread was faster
+                _leaving.remove(worker)
     while len(team) < n_workers:
         with suppress(IndexError):
             team.extend(map(list.pop, [_idle]))  # one call of C
@@ -213,16 +216,18 @@ def _hire(n_workers: int, team: list[_Worker]) -> None:
 
 def _dismiss_idle() -> None:
     """End all idle threads and wait until the kernel has none of them."""
-    while _idle:
-        worker = _idle.pop()
-        worker.dismiss()
-        _leaving.append(worker)
-    while _leaving:
-        worker = _leaving.pop()
-        worker.join()
-        # Before Python 3.13 `join` returns while the kernel still has the thread.
-        while Path(f"/proc/self/task/{worker.native_id}").exists():
-            sleep(0)
+    with suppress(IndexError):  # none is left, or another thread was faster
+        while True:
+            worker = _idle.pop()
+            worker.dismiss()
+            _leaving.append(worker)
+    with suppress(IndexError):
+        while True:
+            worker = _leaving.pop()
+            worker.join()
+            # Before Python 3.13 `join` returns while the kernel still has the thread.
+            while Path(f"/proc/self/task/{worker.native_id}").exists():
+                sleep(0)
 
 
 def _forget_idle() -> None:

@@ -120,8 +120,8 @@ class MapReduce:
         Parameters
         ----------
         func : callable
-            The work. Any callable, closures included. It runs in a copy of the caller's context, so
-            that ``np.errstate`` and other context variables hold in it.
+            The work. Any callable, closures included. Each item runs in a copy of the caller's
+            context, so that ``np.errstate`` and other context variables hold in it.
         sequence : sequence or iterable
             The items. A sequence is indexed by the workers; its length is read once. Any other
             iterable is consumed in the caller, at most a few items ahead of the workers.

@@ -58,8 +58,9 @@ class Worker:
 
     Attributes
     ----------
-    run : callable
-        Runs a function in the worker's own context, a copy of the caller's.
+    context : contextvars.Context
+        A copy of the caller's; each item runs in a copy of it, so that none sees what another one
+        has set, on whichever worker.
     storage : dict
         What the work function has stored in `local`.
     item : int
@@ -73,7 +74,7 @@ class Worker:
     def __init__(self, owner: Map, rank: int, context: Context) -> None:
         self.map = owner
         self.rank = rank
-        self.run = context.run
+        self.context = context
         self.storage: dict[str, Any] = {}
         self.item = 0
         self.had_turn = False
@@ -238,7 +239,7 @@ class Map:
     def work(self, rank: int, report: Handle) -> None:
         """Run items until there are none: the whole life of a worker."""
         worker = Worker(self, rank, self._contexts[rank])
-        worker.run(_current.set, worker)
+        worker.context.run(_current.set, worker)
         size = self._chunksize or 1
         try:
             while claim := self.schedule.claim(rank, size):
@@ -249,7 +250,8 @@ class Map:
         except Stopped:
             self.schedule.stop()  # the map around this one may have stopped: wake who waits here
         finally:
-            worker.run(_current.set, None)  # or the context would keep the map, and the map it
+            # Or the context would keep the map, and the map the context.
+            worker.context.run(_current.set, None)
 
     def _run_claim(self, worker: Worker, claim: Claim, report: Handle) -> list[Any]:
         values: list[Any] = []
@@ -259,9 +261,10 @@ class Map:
                 raise Stopped
             worker.start_next_item()
             try:
-                item = worker.run(getitem, claim.items, i)
+                run = worker.context.copy().run
+                item = run(getitem, claim.items, i)
                 args = item if self._star else (item,)
-                values.append(worker.run(self._func, *args))
+                values.append(run(self._func, *args))
             # The worker's boundary: whatever ends an item, SystemExit included, goes to the
             # coordinator.
             except BaseException as error:

@@ -522,3 +522,13 @@ def test_a_pool_has_to_be_one(small, data):
         for pool in (3, "thread"):
             with pytest.raises(TypeError):
                 sharedarray.fromfile(data, "u1", count, pool=pool)
+
+
+def test_an_error_of_a_worker_keeps_no_loop(data, small, monkeypatch):
+    def fail(*args):
+        raise OSError(5, "broken disk")
+
+    monkeypatch.setattr(os, "preadv", fail)
+    with pytest.raises(OSError, match="broken disk") as caught:
+        sharedarray.fromfile(data, "u1", pool=MapReduce(np=2))
+    assert caught.value.__cause__ is None

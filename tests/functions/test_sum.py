@@ -452,3 +452,21 @@ def test_a_pool_has_to_be_one(small, n):
     for pool in (3, "thread", object()):
         with pytest.raises(TypeError):
             sharedarray.sum(np.arange(n), pool=pool)
+
+
+def test_an_error_has_itself_not_as_its_cause():
+    a = np.full(reduction.MIN_SUM, np.finfo("f8").max)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError) as caught:
+        sharedarray.sum(a, pool=MapReduce(np=2))
+    assert caught.value.__cause__ is None
+
+
+def test_a_warning_comes_once_and_says_what_numpy_says():
+    a = np.full(reduction.MIN_SUM, np.finfo("f8").max)
+    with warnings.catch_warnings(record=True) as expected:
+        warnings.simplefilter("always")
+        np.sum(a)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sharedarray.sum(a, pool=MapReduce(np=2))
+    assert [str(w.message) for w in caught] == [str(w.message) for w in expected]

@@ -311,3 +311,14 @@ def test_function(name):
     candidates = FITTING.get(name.rpartition(".")[2], ARGUMENTS)
     worked = [check(called(args), data) for args in candidates for data in DATA.values()]
     assert any(worked), "no arguments fit"
+
+
+def test_what_is_computed_from_a_base_is_private():
+    a = array([0, 1, 2, 3])
+    computed = a.base + 1
+    assert not is_shared(computed)
+    assert type(array(computed)) is SharedArray
+    assert not np.shares_memory(array(computed), computed)
+    with pytest.raises(TypeError, match="private memory"):
+        a.base.copy().view(SharedArray)
+    assert is_shared(a.base[1:3].view(np.ndarray))

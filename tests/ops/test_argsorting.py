@@ -186,3 +186,11 @@ def test_a_run_as_long_as_a_long_run_may_be():
         b = a[:n].copy()
         b[:2] = -(2**62), 2**62
         check(b, BarePool())
+
+
+def test_bool_of_any_byte_is_ordered_as_numpy_does():
+    a = np.random.default_rng(0).integers(0, 256, 5000, "u1").view("?")
+    order = np.empty(a.size, np.intp)
+    with small_sizes():
+        argsorting.argsort(a, order, UnorderedPool(3))
+    assert_same_bits(order, np.argsort(a, kind="stable"))

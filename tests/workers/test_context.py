@@ -135,3 +135,13 @@ def test_worker_may_choose_its_own_count():
 def test_reduce_has_the_count_of_the_caller(pool):
     with sharedarray.num_workers(8):
         assert pool.map(abs, [1, 2], reduce=lambda _: sharedarray.cpu_count()) == [8, 8]
+
+
+def test_what_an_item_sets_the_next_one_does_not_see(pool):
+    def work(i):
+        seen = setting.get()
+        setting.set(i)
+        return seen
+
+    setting.set("by caller")
+    assert pool.map(work, range(50)) == ["by caller"] * 50
