@@ -7,11 +7,13 @@ allocated.
 
     survey -> pack -> sort -> unpack, refining short runs -> pack long runs again -> ...
 
-Ranks of 32-bit and narrower values always fit beside the index. Wider ranks may lose their lowest
-`shift` bits; elements that agree in what is left lie next to each other after the sort (a *run*)
-and are sorted again by the bits they lost, short runs together within a block, long runs by the
-whole pool, until no bit is lost. The index has at least as many bits as any rank loses, so one
-refinement is enough below 2**32 elements.
+The survey finds the range of the values; what is in order already is only numbered. Packing makes
+the first cut of `quicksort` as well, block by block, while the words are in cache. Ranks of 32-bit
+and narrower values always fit beside the index. Wider ranks may lose their lowest `shift` bits;
+elements that agree in what is left lie next to each other after the sort (a *run*) and are sorted
+again by the bits they lost, short runs together within a block, long runs by the whole pool, until
+no bit is lost. A long run of equal elements is left as it is. The index has at least as many bits
+as any rank loses, so one refinement is enough below 2**32 elements.
 
 The plan for k workers: three passes over the elements beside the passes of the sort, all parallel.
 The serial part is one search per chunk border.
