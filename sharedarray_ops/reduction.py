@@ -43,7 +43,7 @@ def sum_tree(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
 
     Returns
     -------
-    ndarray, shape (1,)
+    ndarray, shape (1,), or None
         In the dtype in which NumPy accumulates: float32 for float16, ``int_`` for narrow integers.
     """
     depth = 0
@@ -69,7 +69,7 @@ def sum_buffered(a: NDArray[Any], pool: Pool, buffer_size: int) -> NDArray[Any] 
 
     Returns
     -------
-    ndarray, shape (1,)
+    ndarray, shape (1,), or None
         In native byte order. Extra memory: a 8192nd of the input, and 4 MiB a worker.
     """
     parts = chunks(0, a.size, 4 * n_workers(pool), align=buffer_size)

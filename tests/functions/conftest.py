@@ -1,5 +1,6 @@
 import pytest
 
+from tests.functions.fromfile_support import DATA
 from tests.functions.support import small_arrays
 
 
@@ -7,3 +8,10 @@ from tests.functions.support import small_arrays
 def small():
     with small_arrays() as patch:
         yield patch
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "data.bin"
+    path.write_bytes(DATA)
+    return path
