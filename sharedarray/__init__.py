@@ -20,7 +20,14 @@ from sharedarray.config import (
     show_config,
     total_memory,
 )
-from sharedarray.errors import SharedArrayUnpickleError, WorkerException
+from sharedarray.errors import (
+    ForkInThreadsWarning,
+    LostExceptionType,
+    SharedArrayUnpickleError,
+    StopProcessGroup,
+    WorkerDied,
+    WorkerException,
+)
 from sharedarray.functions import argsort, fromfile, sort, sum
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.cache import release_cache
@@ -38,16 +45,21 @@ from sharedarray.memory.creation import (
     zeros,
     zeros_like,
 )
-from sharedarray.workers.backend import SerialBackend, ThreadBackend
+from sharedarray.workers.backend import ProcessBackend, SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
 
 __all__ = [
+    "ForkInThreadsWarning",
+    "LostExceptionType",
     "MapReduce",
     "MapReduceByThread",
+    "ProcessBackend",
     "SerialBackend",
     "SharedArray",
     "SharedArrayUnpickleError",
+    "StopProcessGroup",
     "ThreadBackend",
+    "WorkerDied",
     "WorkerException",
     "arange",
     "argsort",

@@ -23,7 +23,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from sharedarray import machine
-from sharedarray.machine import available_memory, total_memory
+from sharedarray.machine import available_memory, oom_kills, total_memory
 
 __all__ = [
     "available_memory",
@@ -33,6 +33,7 @@ __all__ = [
     "get_num_workers",
     "inherit_share",
     "num_workers",
+    "oom_kills",
     "set_debug",
     "set_num_workers",
     "share_for",

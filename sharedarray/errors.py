@@ -5,7 +5,14 @@ from __future__ import annotations
 import pickle
 from traceback import format_exception_only
 
-__all__ = ["SharedArrayUnpickleError", "WorkerException"]
+__all__ = [
+    "ForkInThreadsWarning",
+    "LostExceptionType",
+    "SharedArrayUnpickleError",
+    "StopProcessGroup",
+    "WorkerDied",
+    "WorkerException",
+]
 
 
 class WorkerException(Exception):  # noqa: N818 - the name users know from sharedmem
@@ -55,6 +62,112 @@ class WorkerException(Exception):  # noqa: N818 - the name users know from share
         except BaseException:  # an exception may be of any class, and its attributes run any code
             what = f"{type(self.reason).__name__}: <unprintable>"
         return f"{what}\n\nTraceback of the worker:\n{self.traceback.rstrip()}"
+
+
+class WorkerDied(WorkerException):
+    """Report that a worker process ended before its work did.
+
+    Parameters
+    ----------
+    message : str
+        What happened to which workers.
+    rank, pid, exitcode, signal, items
+        As below.
+
+    Attributes
+    ----------
+    rank : int
+        The worker's number; of the first one where several have died.
+    pid : int
+        Its process.
+    exitcode : int or None
+        What it gave to `os._exit`, ``-signal`` where a signal killed it, None where somebody else
+        has asked the kernel for it first.
+    signal : int or None
+        What killed it.
+    items : tuple of int
+        The positions of the items that the dead workers were running.
+    reason : ChildProcessError
+        The message, as an exception.
+    traceback : str
+        Empty: a process that dies leaves none.
+
+    Examples
+    --------
+    >>> from sharedarray import WorkerDied, WorkerException
+    >>> issubclass(WorkerDied, WorkerException)
+    True
+    """
+
+    def __init__(
+        self,
+        message: str,
+        rank: int,
+        pid: int,
+        exitcode: int | None,
+        signal: int | None,
+        items: tuple[int, ...],
+    ) -> None:
+        super().__init__(ChildProcessError(message), "")
+        # What pickle and copy call the class with.
+        self.args = (
+            message,
+            rank,
+            pid,
+            exitcode,
+            signal,
+            items,
+        )
+        self.rank = rank
+        self.pid = pid
+        self.exitcode = exitcode
+        self.signal = signal
+        self.items = items
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class StopProcessGroup(BaseException):
+    """Unwind a worker whose map has ended: another item failed, or the coordinator gave up.
+
+    It comes out of `critical` and `ordered`, in worker threads only: processes are killed. Derived
+    from BaseException so that a work function's own ``except Exception`` lets it pass.
+
+    Examples
+    --------
+    >>> from sharedarray import StopProcessGroup
+    >>> issubclass(StopProcessGroup, Exception)
+    False
+    """
+
+
+class LostExceptionType(UserWarning):
+    """Warn that an exception could not travel from a worker process as what it is.
+
+    Its class, or what it holds, does not pickle, or does not unpickle. `WorkerException.reason` is
+    then a plain Exception with the name and text of the lost one.
+
+    Examples
+    --------
+    >>> from sharedarray import LostExceptionType
+    >>> issubclass(LostExceptionType, Warning)
+    True
+    """
+
+
+class ForkInThreadsWarning(RuntimeWarning):
+    """Warn that other threads are running while worker processes are forked.
+
+    A lock that one of them holds at that moment stays locked in the workers for ever. It takes the
+    place of the DeprecationWarning of Python 3.12 and later, and comes before anything is forked.
+
+    Examples
+    --------
+    >>> from sharedarray import ForkInThreadsWarning
+    >>> issubclass(ForkInThreadsWarning, RuntimeWarning)
+    True
+    """
 
 
 class SharedArrayUnpickleError(pickle.UnpicklingError):

@@ -73,6 +73,24 @@ def available_memory() -> int | None:
     return int(rest.split()[0]) * 1024 if found else None
 
 
+def oom_kills() -> int:
+    """Return how many processes of this cgroup the out-of-memory killer has ended so far."""
+    for line in _read(_memory_events()).splitlines():
+        name, _, count = line.partition(" ")
+        if name == "oom_kill" and count.isdecimal():
+            return int(count)
+    return 0
+
+
+@functools.cache
+def _memory_events() -> Path:
+    """Return where the cgroup of this process (v2) counts what its memory limit has done."""
+    for line in _read(CGROUP_OF_PROCESS).splitlines():
+        if line.startswith("0::"):
+            return CGROUP_ROOT / line[3:].lstrip("/") / "memory.events"
+    return CGROUP_ROOT / "memory.events"
+
+
 def memory_size() -> str:
     """Return the memory that this process may use, in words."""
     try:

@@ -4,7 +4,7 @@
 
     coordinator                              workers
     -----------                              -------
-    map(func, sequence)  --- Schedule --->   claim items, func(item) ...
+    map(func, sequence)  --- MapCall ---->   claim items, func(item) ...
     reduce(result) as they arrive  <------   results of one claim, or the failure of an item
     list of results, in item order
 
@@ -14,39 +14,52 @@ Guarantees
     Exceptions of `reduce` and of the iterator of items come out as they are.
 
 Assumptions
-    See `backend` for who runs, `sync` for what workers share, `worker` for what a worker does.
+    See `backend` for who runs, `mapcall` for one call, `worker` for what a worker does.
 """
 
 from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
 import numpy
 
 from sharedarray import config
-from sharedarray.workers.backend import Backend, SerialBackend, ThreadBackend, backend_named
-from sharedarray.workers.worker import Critical, Local, Map, Ordered, current_workers, number_map
+from sharedarray.workers.arguments import check, items_of, reduced
+from sharedarray.workers.backend import (
+    Backend,
+    ProcessBackend,
+    SerialBackend,
+    ThreadBackend,
+    backend_named,
+)
+from sharedarray.workers.constructs import Constructs
+from sharedarray.workers.mapcall import MapCall, Span
+from sharedarray.workers.progress import Progress, reporting
+from sharedarray.workers.worker import current_worker, number_map
 
 __all__ = ["MapReduce", "MapReduceByThread"]
 
 Self = TypeVar("Self", bound="MapReduce")
 
 
-class MapReduce:
+class MapReduce(Constructs):
     """A pool that maps a function over a sequence and reduces in the coordinator.
 
     Parameters
     ----------
-    backend : {"thread", "serial"} or Backend class, default "thread"
+    backend : {"process", "thread", "serial"} or Backend class, default "process"
         Who the workers are.
     np : int, optional
         Number of workers; 0 runs everything in the caller. Default: `cpu_count()`.
     seed : int or sequence of int, optional
         From which `local.rng` derives the random numbers of each item. Default: fresh entropy.
+    trace : callable, optional
+        Called in the caller with a tuple ``(rank, start, stop, began, ended)`` for every claim
+        that was run: which worker, which items, and when, in seconds of `time.perf_counter`.
 
     Attributes
     ----------
@@ -57,6 +70,10 @@ class MapReduce:
     -----
     Workers live while `map` runs; the ``with`` block only groups what belongs together. A pool may
     be used for any number of maps, from any thread, and inside a work function.
+
+    Processes are forked when a map starts, so they have everything the caller has: closures,
+    lambdas, private arrays. What they change is their own, except in shared arrays; results are
+    pickled. On a platform without fork, use the thread backend.
 
     Examples
     --------
@@ -79,10 +96,11 @@ class MapReduce:
 
     def __init__(
         self,
-        backend: str | type[Backend] = ThreadBackend,
+        backend: str | type[Backend] = ProcessBackend,
         np: int | None = None,
         *,
         seed: int | Sequence[int] | None = None,
+        trace: Callable[[Span], object] | None = None,
     ) -> None:
         self._backend = backend_named(backend)
         self.np = operator.index(config.cpu_count() if np is None else np)
@@ -92,9 +110,12 @@ class MapReduce:
             seed = int.from_bytes(os.urandom(16), "little")
         else:
             numpy.random.SeedSequence(seed)  # a bad seed raises here rather than in a worker
+        if trace is not None and not callable(trace):
+            raise TypeError(f"trace must be callable, not {type(trace).__name__}")
         self.seed = seed
+        self.trace = trace
         self._map_numbers = count()
-        self._home = next(iter(current_workers()), None)
+        self._home = current_worker()
 
     def __enter__(self: Self) -> Self:
         return self
@@ -114,6 +135,8 @@ class MapReduce:
         minlength: int = 0,
         *,
         chunksize: int | None = None,
+        progress: Progress = None,
+        timeout: float | None = None,
     ) -> list[Any]:
         """Return ``[func(item) for item in sequence]``, computed by the workers.
 
@@ -124,7 +147,8 @@ class MapReduce:
             context, so that ``np.errstate`` and other context variables hold in it.
         sequence : sequence or iterable
             The items. A sequence is indexed by the workers; its length is read once. Any other
-            iterable is consumed in the caller, at most a few items ahead of the workers.
+            iterable is consumed in the caller, at most two claims a worker ahead of the results;
+            its items are pickled for worker processes.
         reduce : callable, optional
             Called in the caller with each result as it arrives, in any order; a tuple is spread
             over its arguments. What it returns takes the place of the result.
@@ -133,8 +157,14 @@ class MapReduce:
         minlength : int, default 0
             Run a sequence shorter than this in the caller.
         chunksize : int, optional
-            How many items a worker claims at a time. Default: one, and more while items prove
-            short.
+            How many items a worker claims at a time. Default: one, and of a sequence more while
+            items prove short.
+        progress : bool or callable, optional
+            True shows a bar (tqdm); a callable is called in the caller with the number of items
+            done, whenever results have arrived.
+        timeout : float, optional
+            Seconds after which the map is given up. Processes are killed; threads, and the caller
+            itself, end the items that they run.
 
         Returns
         -------
@@ -146,12 +176,28 @@ class MapReduce:
         WorkerException
             An item raised. `reason` is its exception, also the ``__cause__``; in debug mode the
             exception comes out as it is.
-        TypeError, ValueError
+        WorkerDied
+            A worker process died, whatever killed it.
+        TimeoutError
+            The results were not there in time.
+        TypeError, ValueError, ImportError
             For bad arguments, before any work.
+        BlockingIOError, OSError, MemoryError
+            The system has no room for another process, descriptor or page.
+
+        Warns
+        -----
+        LostExceptionType
+            The exception of an item does not pickle.
+        ForkInThreadsWarning
+            Other threads are running while processes are forked (Python 3.12 and later).
+        RuntimeWarning
+            A worker process died after it had delivered all its results.
 
         Notes
         -----
         Results stay in memory until all are there, unless `reduce` returns something smaller.
+        Large results pass through shared memory, one at a time for each worker.
 
         Examples
         --------
@@ -159,113 +205,125 @@ class MapReduce:
         >>> MapReduce(np=2).map(pow, [(2, 3), (3, 2)], star=True)
         [8, 9]
         """
-        if not callable(func):
-            raise TypeError(f"func must be callable, not {type(func).__name__}")
-        if reduce is not None and not callable(reduce):
-            raise TypeError(f"reduce must be callable, not {type(reduce).__name__}")
-        if chunksize is not None and operator.index(chunksize) < 1:
-            raise ValueError(f"chunksize must be at least 1, not {chunksize}")
-        items = _items(sequence)
+        check(func, reduce, chunksize, progress, timeout)
+        items = items_of(sequence)
+        call = self._call(func, items, star, minlength, chunksize, timeout, is_lazy=False)
+        if call is None:
+            return []
+        parts: dict[int, list[Any]] = {}
+        n_done = 0
+        reports = call.run()
+        try:
+            with reporting(progress, call.n_items) as report:
+                for results in reports:
+                    parts[results.start] = reduced(reduce, results.values)
+                    call.delivered()
+                    n_done += len(results.values)
+                    report(n_done)
+        finally:
+            reports.close()
+        return [value for start in sorted(parts) for value in parts[start]]
+
+    def imap(
+        self,
+        func: Callable[..., Any],
+        sequence: Iterable[Any],
+        reduce: Callable[..., Any] | None = None,
+        star: bool = False,
+        minlength: int = 0,
+        *,
+        chunksize: int | None = None,
+        progress: Progress = None,
+        timeout: float | None = None,
+        ordered: bool = True,
+    ) -> Iterator[Any]:
+        """Return an iterator over the results, computed as they are asked for.
+
+        Parameters
+        ----------
+        func, sequence, reduce, star, minlength, chunksize, progress, timeout
+            As for `map`; the time runs from the first result asked for.
+        ordered : bool, default True
+            Results come in the order of the items; if False, as they arrive.
+
+        Returns
+        -------
+        iterator
+            The work starts with the first result that is asked for, and ends when the iterator is
+            exhausted, closed or dropped. Workers are at most two claims each ahead of the results
+            taken, and wait then.
+
+        Raises
+        ------
+        WorkerException, TimeoutError, ...
+            As for `map`: for bad arguments at once, else when the iterator is asked.
+
+        Examples
+        --------
+        >>> from itertools import count, islice
+        >>> from sharedarray import MapReduce
+        >>> squares = MapReduce(np=2).imap(lambda i: i * i, count())
+        >>> list(islice(squares, 5))
+        [0, 1, 4, 9, 16]
+        >>> squares.close()
+        """
+        check(func, reduce, chunksize, progress, timeout)
+        items = items_of(sequence)
+
+        def results_in_turn() -> Iterator[Any]:
+            call = self._call(func, items, star, minlength, chunksize, timeout, is_lazy=True)
+            if call is None:
+                return
+            waiting: dict[int, list[Any]] = {}
+            n_done = 0
+            reports = call.run()
+            try:
+                with reporting(progress, call.n_items) as report:
+                    for results in reports:
+                        waiting[n_done if not ordered else results.start] = results.values
+                        while (values := waiting.pop(n_done, None)) is not None:
+                            for value in values:
+                                yield reduced(reduce, [value])[0]
+                            call.delivered()
+                            n_done += len(values)
+                            report(n_done)
+            finally:
+                reports.close()
+
+        return results_in_turn()
+
+    def _call(
+        self,
+        func: Callable[..., Any],
+        items: Sequence[Any] | Iterator[Any],
+        star: bool,
+        minlength: int,
+        chunksize: int | None,
+        timeout: float | None,
+        *,
+        is_lazy: bool,
+    ) -> MapCall | None:
+        """Choose who runs a map, and how many; None where there is nothing to run."""
         n_items = None if isinstance(items, Iterator) else len(items)
         if n_items == 0:
-            return []
-        backend, n_workers = self._crew(n_items, minlength)
-        job = Map(
+            return None
+        backend, n_workers = self._backend, self.np
+        is_short = n_items is not None and n_items < minlength
+        if config.get_debug() or is_short or not self.np or not backend.is_parallel:
+            backend, n_workers = SerialBackend, 1
+        return MapCall(
             self,
             func,
             items,
-            reduce=reduce,
             star=star,
             chunksize=chunksize,
+            timeout=timeout,
             n_items=n_items,
-            n_workers=n_workers,
-            window=2 * n_workers * (chunksize or 1) if backend.is_parallel else chunksize or 1,
-            in_caller=not backend.is_parallel,
-            debug=config.get_debug(),
+            n_workers=n_workers if n_items is None else min(n_workers, n_items),
+            backend=backend,
+            is_lazy=is_lazy,
             number=number_map(self._home, self._map_numbers),
         )
-        backend.run(n_workers, job.work, job.handle, job.schedule.stop)
-        return job.results()
-
-    def _crew(self, n_items: int | None, minlength: int) -> tuple[type[Backend], int]:
-        """Choose who runs a map, and how many; `n_items` is None where nobody knows."""
-        is_short = n_items is not None and n_items < minlength
-        if config.get_debug() or is_short or not self.np or not self._backend.is_parallel:
-            return SerialBackend, 1
-        return self._backend, self.np if n_items is None else min(self.np, n_items)
-
-    @property
-    def critical(self) -> Critical:
-        """A ``with`` block that one worker at a time is in.
-
-        Raises
-        ------
-        RuntimeError
-            On entering outside of a map of this pool, or for a second time within the block.
-
-        Examples
-        --------
-        >>> from sharedarray import MapReduce
-        >>> counter = {"n": 0}
-        >>> with MapReduce(np=2) as pool:
-        ...     def work(i):
-        ...         with pool.critical:
-        ...             counter["n"] += 1
-        ...     _ = pool.map(work, range(100))
-        >>> counter
-        {'n': 100}
-        """
-        return Critical(self)
-
-    @property
-    def ordered(self) -> Ordered:
-        """A ``with`` block that the items pass in their order.
-
-        An item may leave the block out; its turn passes when it ends.
-
-        Raises
-        ------
-        RuntimeError
-            On entering outside of a map of this pool, a second time for one item, or from within
-            `critical`, where it would wait for an item that waits for `critical`.
-
-        Examples
-        --------
-        >>> from sharedarray import MapReduce
-        >>> with MapReduce(np=2) as pool:
-        ...     def work(i):
-        ...         with pool.ordered:
-        ...             print(i)
-        ...     _ = pool.map(work, range(3))
-        0
-        1
-        2
-        """
-        return Ordered(self)
-
-    @property
-    def local(self) -> Local:
-        """What belongs to the worker that asks, for the length of a map.
-
-        `rank` is its number, from 0; `rng` a `numpy.random.Generator` that depends on the pool's
-        seed and on the item alone, not on the worker; other attributes are the worker's own to
-        set.
-
-        Raises
-        ------
-        RuntimeError
-            Outside of a map of this pool.
-
-        Examples
-        --------
-        >>> from sharedarray import MapReduce
-        >>> draw = lambda pool: pool.map(lambda i: pool.local.rng.integers(100), range(3))
-        >>> draw(MapReduce(np=1, seed=7)) == draw(MapReduce(np=3, seed=7))
-        True
-        """
-        return Local(self)
-
-    tls = local
 
 
 def MapReduceByThread(  # noqa: N802 - the name users know from sharedmem
@@ -289,15 +347,3 @@ def MapReduceByThread(  # noqa: N802 - the name users know from sharedmem
     [2, 1]
     """
     return MapReduce(ThreadBackend, np, seed=seed)
-
-
-def _items(sequence: Iterable[Any]) -> Sequence[Any] | Iterator[Any]:
-    """Return a sequence as it is, and an iterator over anything else.
-
-    What has a length and takes an index is a sequence, arrays included; a mapping or a set is not.
-    """
-    if isinstance(sequence, (Mapping, Set)) or not hasattr(sequence, "__len__"):
-        return iter(sequence)
-    if not hasattr(sequence, "__getitem__"):
-        return iter(sequence)
-    return sequence  # type: ignore[return-value]  # duck-typed, arrays are no Sequence

@@ -2,59 +2,40 @@
 
 ::
 
-    coordinator --items--> Schedule --claims--> worker --`with pool.ordered`--> turn, in item order
-                                                       --`with pool.critical`--> one at a time
+    counter of items --claim--> worker --`with pool.ordered`--> turn, in item order
+    coordinator     --grant-->         --`with pool.critical`--> one at a time
 
 Guarantees
     Items are claimed in order, each one once. An item's turn comes when no earlier item can still
     want one: all of them were claimed before it, and each has left its ordered block or ended
-    without one. Stopping wakes everybody who waits here; nobody waits for a worker that has
-    failed. A map stops with the map around it: its workers see that before their next item, and
-    wake those who wait.
+    without one. A map stops with the map around it: its workers see that before their next item,
+    and wake those who wait.
 
 Assumptions
-    Workers are threads of one process.
+    See `primitives`. A worker that dies ends the map.
 
 Ownership
-    One condition variable guards all of it. `pending` has one entry a worker: the lowest item that
-    the worker has claimed and that may still want a turn.
+    The mutex of the primitives guards the words. `pending` has one a worker: the first item of its
+    claim, until no item of the claim can want a turn any more. Only the worker writes it, or the
+    coordinator while the worker waits for a claim to be granted. The items of a claim lie in a row,
+    so none of another claim can have its turn before the last one of it has passed.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from threading import Condition
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
-__all__ = ["Claim", "Schedule", "Stopped"]
+from sharedarray.errors import StopProcessGroup
+from sharedarray.workers.primitives import Primitives
 
+__all__ = ["Schedule"]
 
-class Stopped(BaseException):
-    """Unwind a worker whose map has ended: another item failed, or the coordinator gave up.
+# For a worker without an item: larger than any position.
+NONE = (1 << 63) - 1
 
-    Derived from BaseException so that the work function's own ``except Exception`` lets it pass.
-    """
-
-
-class Claim(NamedTuple):
-    """Items that one worker runs, in order.
-
-    Attributes
-    ----------
-    start, stop : int
-        The positions of the items in the map.
-    items : Sequence
-        Where they are; the worker looks them up, so that a failing lookup is a failing item.
-    first : int
-        The position of the first one in `items`.
-    """
-
-    start: int
-    stop: int
-    items: Sequence[Any]
-    first: int
+# The first words; after them, `pending` and `current` have one for each worker.
+_CLAIMED, _STOPPED, _USES_ORDERED = range(3)
+_PENDING = 3
 
 
 class Schedule:
@@ -62,131 +43,119 @@ class Schedule:
 
     Parameters
     ----------
+    make : callable
+        Makes the primitives from the numbers of workers and of words.
     n_workers : int
         Workers have ranks below this.
-    sequence : Sequence or None
-        The items; None where the coordinator feeds them one by one with `feed`.
-    n_items : int
-        The length of the sequence.
+    n_items : int or None
+        How many items `claim` gives out; None where the coordinator grants all claims.
     outer : Schedule, optional
         Of the map whose worker runs this map: where that one has stopped, so has this one.
     """
 
     def __init__(
         self,
+        make: Callable[[int, int], Primitives],
         n_workers: int,
-        sequence: Sequence[Any] | None,
-        n_items: int = 0,
+        n_items: int | None,
         outer: Schedule | None = None,
     ) -> None:
-        self._changed = Condition()
-        self._sequence = sequence
-        self._n_items = n_items
+        self._n_workers = n_workers
+        self._n_items = n_items or 0
+        self.is_granted = n_items is None
         self._outer = outer
-        self._n_claimed = 0
-        self._fed: deque[Any] = deque()
-        self._fed_all = sequence is not None
-        self._pending: list[float] = [math.inf] * n_workers
-        self._n_waiting = 0
-        self._inside: object = None
-        self._stopped = False
+        self._primitives = make(n_workers, _PENDING + 2 * n_workers)
+        self._words = self._primitives.words
+        self._current = _PENDING + n_workers
+        for word in range(_PENDING, len(self._words)):
+            self._words[word] = NONE
 
     # The coordinator's side.
 
-    def feed(self, item: Any) -> None:
-        """Append an item that workers may claim."""
-        with self._changed:
-            self._fed.append(item)
-            self._n_items += 1
-            self._changed.notify_all()
+    def grant(self, rank: int, start: int) -> None:
+        """Note that a worker without a claim is going to have one that starts here.
 
-    def finish_feeding(self) -> None:
-        """Tell the workers that no further item will come."""
-        with self._changed:
-            self._fed_all = True
-            self._changed.notify_all()
+        Without the mutex: nobody's turn comes because of it, and no later item is granted yet.
+        """
+        self._words[_PENDING + rank] = start
 
     def stop(self) -> None:
         """Let no worker start another item, and wake those who wait here."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+        self._words[_STOPPED] = 1
+        if self._primitives.reaches_here():
+            with self._primitives:
+                self._primitives.wake()
 
     @property
     def stopped(self) -> bool:
         """Return whether nobody may start another item."""
-        return self._stopped or (self._outer is not None and self._outer.stopped)
+        return bool(self._words[_STOPPED]) or (self._outer is not None and self._outer.stopped)
+
+    def item_of(self, rank: int) -> int | None:
+        """Return the item that a worker runs, None where it runs none."""
+        item = self._words[self._current + rank]
+        return None if item == NONE else item
+
+    def close(self) -> None:
+        """Give back what the kernel keeps; all workers have ended."""
+        self._primitives.close()
 
     # The workers' side.
 
     @property
     def n_left(self) -> int:
         """Return how many items nobody has claimed yet."""
-        return self._n_items - self._n_claimed
+        return self._n_items - self._words[_CLAIMED]
 
-    def claim(self, rank: int, size: int) -> Claim | None:
+    def claim(self, rank: int, size: int) -> tuple[int, int] | None:
         """Claim the next `size` items, or what is left; None at the end of the map."""
-        with self._changed:
-            while not self.n_left and not self._fed_all and not self.stopped:
-                self._changed.wait()
+        with self._primitives:
+            if self._words[_USES_ORDERED]:  # see `passed`
+                self._primitives.wake()
             if self.stopped or not self.n_left:
                 return None
-            start = self._n_claimed
-            self._n_claimed += min(size, self.n_left)
-            stop = self._n_claimed
-            self._pending[rank] = start
-            if self._sequence is not None:
-                return Claim(start, stop, self._sequence, start)
-            return Claim(start, stop, [self._fed.popleft() for _ in range(start, stop)], 0)
+            start = self._words[_CLAIMED]
+            stop = start + min(size, self.n_left)
+            self._words[_CLAIMED] = stop
+            self._words[_PENDING + rank] = start
+            return start, stop
 
-    def passed(self, rank: int, next_item: float) -> None:
-        """Note that `rank` wants no turn before that of `next_item` (infinity: of its next claim).
+    def starts(self, rank: int, item: int) -> None:
+        """Note which item a worker runs."""
+        self._words[self._current + rank] = item
 
-        Called after every item, so it takes the lock only where somebody waits. Nobody is missed:
-        a waiter counts itself before it looks at `pending`, and here `pending` is set before the
-        count is looked at.
-        """
-        self._pending[rank] = next_item
-        if self._n_waiting:
-            with self._changed:
-                self._changed.notify_all()
+    def passed(self, rank: int) -> None:
+        """Note that no item of the worker's claim wants a turn any more."""
+        self._words[self._current + rank] = NONE
+        if not self._words[_USES_ORDERED] and not self.is_granted:
+            # Without the mutex, which costs more than a short item:
+            # 1. here the flag is read; 2. the first one who waits sets it; 3. he looks at `pending`
+            # and waits; 4. here `pending` is set, and nobody woken. But the next `claim` of this
+            # worker, which follows at once, wakes all.
+            self._words[_PENDING + rank] = NONE
+            return
+        with self._primitives:
+            self._words[_PENDING + rank] = NONE
+            self._primitives.wake()
 
     def await_turn(self, rank: int, item: int) -> None:
         """Wait until no earlier item can want a turn."""
-        others = [r for r in range(len(self._pending)) if r != rank]
-        with self._changed:
-            self._wait(lambda: all(self._pending[r] > item for r in others))
+        others = [_PENDING + r for r in range(self._n_workers) if r != rank]
+        with self._primitives:
+            self._words[_USES_ORDERED] = 1
+            while not all(self._words[other] > item for other in others):
+                if self.stopped:
+                    raise StopProcessGroup
+                self._primitives.wait(rank)
 
-    def enter(self, worker: object, ancestors: Collection[object]) -> None:
-        """Wait until nobody is inside the critical block, then be.
-
-        Raises
-        ------
-        RuntimeError
-            Where the worker itself is inside, or one of its ancestors, who waits for it.
-        """
-        with self._changed:
-            if self.is_inside(ancestors):
-                raise RuntimeError("pool.critical was entered within pool.critical")
-            self._wait(lambda: self._inside is None)
-            self._inside = worker
-
-    def is_inside(self, workers: Collection[object]) -> bool:
-        """Return whether one of the workers is inside the critical block."""
-        return self._inside is not None and self._inside in workers
+    def enter(self) -> None:
+        """Wait until nobody is inside the critical block, then be."""
+        self._primitives.enter(lambda: self.stopped)
 
     def leave(self) -> None:
         """Leave the critical block."""
-        with self._changed:
-            self._inside = None
-            self._changed.notify_all()
+        self._primitives.leave()
 
-    def _wait(self, condition: Callable[[], bool]) -> None:
-        self._n_waiting += 1
-        try:
-            while not condition():
-                if self.stopped:
-                    raise Stopped
-                self._changed.wait()
-        finally:
-            self._n_waiting -= 1
+    def reaches_here(self) -> bool:
+        """Return whether `await_turn` and `enter` work in this process."""
+        return self._primitives.reaches_here()

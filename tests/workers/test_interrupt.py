@@ -217,7 +217,9 @@ MapReduce("thread", 2).map(work, range(1000))
 
 EVERYWHERE = """
 import dis
-from sharedarray.workers import backend
+from sharedarray.workers import mapcall, mapreduce, threadcrew
+
+FILES = {module.__file__ for module in (mapcall, mapreduce, threadcrew)}
 
 def is_boundary(frame, last):
     # Where Python looks for signals: after calls, at the begin of functions and of rounds.
@@ -229,7 +231,7 @@ def interrupt_at(k):
 
     def trace(frame, event, arg):
         nonlocal k
-        if frame.f_code.co_filename != backend.__file__:
+        if frame.f_code.co_filename not in FILES:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":

@@ -1,0 +1,45 @@
+"""What the methods of a pool do with their arguments."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any
+
+from sharedarray.workers.progress import Progress, check_progress
+
+__all__ = ["check", "items_of", "reduced"]
+
+
+def check(
+    func: Any, reduce: Any, chunksize: int | None, progress: Progress, timeout: float | None
+) -> None:
+    """Raise for bad arguments."""
+    if not callable(func):
+        raise TypeError(f"func must be callable, not {type(func).__name__}")
+    if reduce is not None and not callable(reduce):
+        raise TypeError(f"reduce must be callable, not {type(reduce).__name__}")
+    if chunksize is not None and operator.index(chunksize) < 1:
+        raise ValueError(f"chunksize must be at least 1, not {chunksize}")
+    if timeout is not None and not float(timeout) >= 0:
+        raise ValueError(f"timeout must be seconds, not {timeout}")
+    check_progress(progress)
+
+
+def reduced(reduce: Callable[..., Any] | None, values: list[Any]) -> list[Any]:
+    """Return what the user gets for results."""
+    if reduce is None:
+        return values
+    return [reduce(*v) if isinstance(v, tuple) else reduce(v) for v in values]
+
+
+def items_of(sequence: Iterable[Any]) -> Sequence[Any] | Iterator[Any]:
+    """Return a sequence as it is, and an iterator over anything else.
+
+    What has a length and takes an index is a sequence, arrays included; a mapping or a set is not.
+    """
+    if isinstance(sequence, (Mapping, Set)) or not hasattr(sequence, "__len__"):
+        return iter(sequence)
+    if not hasattr(sequence, "__getitem__"):
+        return iter(sequence)
+    return sequence  # type: ignore[return-value]  # duck-typed, arrays are no Sequence

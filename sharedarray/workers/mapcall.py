@@ -1,0 +1,306 @@
+"""One call of `MapReduce.map` or `imap`: the coordinator's side.
+
+::
+
+    sequence  --counter--> claims ---> workers --results of a claim--> run() --> map, imap
+    iterator  --grants---> claims -/                    ^                           |
+    imap      --grants---> claims -/                    +------ delivered() <-------+
+
+Guarantees
+    An iterator is asked for items in the coordinator, one claim for each worker ahead, and only
+    while no result waits to be handled. Of what is granted one by one, at most `window` claims are
+    ahead of their delivery. Whatever ends `run`, its workers end with it.
+
+Assumptions
+    See `crew` for who runs, `worker` for what a worker does.
+
+Ownership
+    The schedule belongs to the workers; everything else here, the iterator included, to the
+    coordinator. Worker processes have copies of it that they only read.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from contextvars import copy_context
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sharedarray import config
+from sharedarray.errors import LostExceptionType, StopProcessGroup, WorkerDied, WorkerException
+from sharedarray.workers import blas
+from sharedarray.workers.backend import Backend
+from sharedarray.workers.crew import Crew, NextClaim, Report
+from sharedarray.workers.reports import Claim, Failure, Results
+from sharedarray.workers.sync import Schedule
+from sharedarray.workers.worker import current_worker, next_size, run_worker
+
+__all__ = ["MapCall", "Span"]
+
+
+class Span(NamedTuple):
+    """Who ran which items when: what `MapReduce` passes to `trace`.
+
+    Attributes
+    ----------
+    rank : int
+        The worker.
+    start, stop : int
+        The items.
+    began, ended : float
+        Seconds of `time.perf_counter`.
+    """
+
+    rank: int
+    start: int
+    stop: int
+    began: float
+    ended: float
+
+
+class MapCall:
+    """The state of one map, with `run` for its coordinator and `work` for its workers.
+
+    Parameters
+    ----------
+    pool : object
+        The pool whose constructs the workers use.
+    func, star, chunksize, timeout
+        As for `MapReduce.map`.
+    items : Sequence or Iterator
+        What `func` is called with.
+    n_items : int or None
+        The length of a sequence, read once.
+    n_workers : int
+        Workers, at least 1.
+    backend : Backend class
+        Who they are.
+    is_lazy : bool
+        Whether results are fetched one by one, so that workers must not run far ahead.
+    number : tuple of int
+        What tells this map from all others of the pool, on any schedule.
+
+    Attributes
+    ----------
+    outer : Worker or None
+        In which this map runs.
+    schedule : Schedule
+        What the workers share.
+    let_out : tuple of exception classes
+        What an item may raise without failing: it comes out as it is.
+    """
+
+    def __init__(
+        self,
+        pool: Any,
+        func: Callable[..., Any],
+        items: Sequence[Any] | Iterator[Any],
+        *,
+        star: bool,
+        chunksize: int | None,
+        timeout: float | None,
+        n_items: int | None,
+        n_workers: int,
+        backend: type[Backend],
+        is_lazy: bool,
+        number: tuple[int, ...],
+    ) -> None:
+        self.pool = pool
+        self.number = number
+        self.func = func
+        self.star = star
+        self.chunksize = chunksize
+        self.n_workers = n_workers
+        self.outer = current_worker()
+        self._backend = backend
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._iterator = items if isinstance(items, Iterator) else None
+        self.sequence: Any = items
+        self.n_items = n_items
+        self.let_out: tuple[type[BaseException], ...] = ()
+        if config.get_debug():
+            self.let_out = (BaseException,)
+        elif not backend.is_parallel:  # the caller is the worker: Ctrl-C is the user's
+            self.let_out = (KeyboardInterrupt,)
+        is_granted = is_lazy or self._iterator is not None
+        self.schedule: Schedule = Schedule(
+            backend.primitives,
+            n_workers,
+            None if is_granted else self.n_items,
+            self.outer.map.schedule if self.outer is not None else None,
+        )
+        self._contexts = [copy_context() for _ in range(n_workers)]
+        self._share = config.share_for(n_workers)
+        if backend.is_parallel:
+            for context in self._contexts:
+                context.run(config.inherit_share, self._share)
+        self._thread_pools: Any = None
+        self._n_done = 0
+        # Of granted claims: how many items they have; the size of the next one; who waits for one;
+        # how many claims are ahead of delivery, and which of them are only fetched so far.
+        self._n_planned = 0
+        self._size = chunksize or 1
+        self._idle: deque[int] = deque(range(n_workers) if is_granted else ())
+        self._window = 2 * n_workers if backend.is_parallel else 1
+        self._n_ahead = 0
+        self._fetched: deque[Claim] = deque()
+
+    # The coordinator's side.
+
+    def run(self) -> Generator[Results]:
+        """Yield what the workers give, as it arrives.
+
+        Raises
+        ------
+        WorkerException
+            If an item fails, or a worker dies.
+        TimeoutError
+            If the results are not there in time.
+        """
+        crew = self._backend.crew(self.n_workers, self.schedule, self._settle)
+        try:
+            if self._backend.forks:
+                self._thread_pools = blas.find_thread_pools()
+            crew.start(self.work)
+            while True:
+                self._grant(crew)
+                received = self._receive(crew)
+                if received is None:
+                    break
+                rank, report = received
+                if isinstance(report, Failure):
+                    self._fail(report)
+                else:
+                    self._take(rank, report)
+                    yield report
+            if not self._is_complete:  # the map around this one has stopped
+                raise StopProcessGroup
+        except WorkerDied as death:
+            if not self._is_complete:
+                raise
+            warnings.warn(f"all results are there, but {death}", RuntimeWarning, stacklevel=3)
+        finally:
+            crew.end()
+            self.schedule.close()
+
+    def delivered(self) -> None:
+        """Note that the user has the results of one claim."""
+        self._n_ahead -= 1
+
+    def _take(self, rank: int, results: Results) -> None:
+        stop = results.start + len(results.values)
+        self._n_done += len(results.values)
+        if self.schedule.is_granted:
+            self._idle.append(rank)
+            if self.chunksize is None and self._iterator is None and self.n_items is not None:
+                n_left = (self.n_items - self._n_planned) // self.n_workers
+                self._size = next_size(self._size, results.ended - results.began, n_left)
+        if self.pool.trace is not None:
+            self.pool.trace(Span(rank, results.start, stop, results.began, results.ended))
+
+    def _fail(self, failure: Failure) -> None:
+        if failure.lost_type:
+            warnings.warn(
+                f"an exception of class {failure.lost_type} does not pickle and unpickle: the "
+                "reason given is an Exception with its text",
+                LostExceptionType,
+                stacklevel=4,
+            )
+        raise WorkerException(failure.reason, failure.traceback) from failure.reason
+
+    @property
+    def _is_complete(self) -> bool:
+        if self.schedule.is_granted:
+            return self._is_exhausted and self._n_done == self._n_planned
+        return self._n_done == self.n_items
+
+    @property
+    def _is_exhausted(self) -> bool:
+        """Whether all claims are granted."""
+        if self.n_items is None:
+            return self._iterator is None and not self._fetched
+        return self._n_planned == self.n_items
+
+    def _receive(self, crew: Crew) -> tuple[int, Report] | None:
+        """Return the next report; fetch items from the iterator while there is none."""
+        while self._may_fetch():
+            with suppress(TimeoutError):
+                return crew.receive(0)
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                raise TimeoutError
+            self._fetch()
+            self._grant(crew)
+        if self._deadline is None:
+            return crew.receive(None)
+        return crew.receive(max(0.0, self._deadline - time.monotonic()))
+
+    def _may_fetch(self) -> bool:
+        n_spare = self.n_workers if self._backend.is_parallel else 0
+        return (
+            self._iterator is not None
+            and self._n_ahead < self._window
+            and len(self._fetched) < n_spare + len(self._idle)
+        )
+
+    def _fetch(self) -> None:
+        """Take the next claim from the iterator, if there is one."""
+        items = list(islice(self._iterator or (), self._size))
+        if items:
+            self._fetched.append(self._plan(len(items), items))
+        if len(items) < self._size:
+            self._iterator = None
+
+    def _plan(self, n_items: int, items: list[Any] | None = None) -> Claim:
+        start = self._n_planned
+        self._n_planned += n_items
+        self._n_ahead += 1
+        return Claim(start, self._n_planned, items)
+
+    def _grant(self, crew: Crew) -> None:
+        """Give claims to the workers that wait for one."""
+        while self._idle and (claim := self._next_claim()) is not None:
+            rank = self._idle.popleft()
+            self.schedule.grant(rank, claim.start)
+            crew.grant(rank, claim)
+        if self._is_exhausted:
+            while self._idle:
+                crew.grant(self._idle.popleft(), None)
+
+    def _next_claim(self) -> Claim | None:
+        """Return the next claim to be granted, None where there is none or not yet."""
+        if self._fetched:
+            return self._fetched.popleft()
+        if self.n_items is None or self._is_exhausted or self._n_ahead >= self._window:
+            return None
+        return self._plan(min(self._size, self.n_items - self._n_planned))
+
+    # The workers' side.
+
+    def work(self, rank: int, next_claim: NextClaim) -> Iterator[Report]:
+        """Yield what the worker of that rank has to report."""
+        return run_worker(self, rank, self._contexts[rank], next_claim)
+
+    def claim(self, rank: int, size: int) -> Claim | None:
+        """Claim the next items of the sequence."""
+        claimed = self.schedule.claim(rank, size)
+        return None if claimed is None else Claim(*claimed)
+
+    @property
+    def n_left(self) -> int:
+        """Return how many items of the sequence nobody has claimed."""
+        return self.schedule.n_left
+
+    def _settle(self, rank: int) -> None:
+        """Make a new process a place of its own: random numbers, threads of libraries."""
+        if "numpy.random" in sys.modules:  # or every worker would draw the same numbers
+            key = (*self.number, rank, 0)
+            seeds = np.random.SeedSequence(self.pool.seed, spawn_key=key)
+            np.random.seed(seeds.generate_state(8))  # noqa: NPY002 - users may rely on it
+        blas.limit_threads(self._thread_pools, self._share)

@@ -1,0 +1,185 @@
+r"""What workers need to wait for each other: shared integers, a mutex with wake-up calls, a lock.
+
+::
+
+    threads      a list of int       threading.Condition           a flag under the condition
+    processes    an anonymous page   a token in a pipe, and one    a token in a second pipe
+                 that all inherit    eventfd for each worker
+
+Guarantees
+    Who holds the token of a pipe holds the mutex: there is one token, and a read of one byte gives
+    it to one reader. A dead holder takes the token with it; the coordinator then ends the map, so
+    nobody waits for ever (`processes`). Nothing of this has a name.
+
+Assumptions
+    Shared integers are aligned words of 64 bits, read and written in one piece.
+
+Ownership
+    The coordinator makes the primitives before it starts the workers, and closes them after the
+    last one has ended. Children inherit all of it, grandchildren too.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, MutableSequence
+from threading import Condition
+from typing import Protocol
+
+from sharedarray.errors import StopProcessGroup
+
+__all__ = ["Primitives", "ProcessPrimitives", "ThreadPrimitives"]
+
+_TOKEN = b"t"
+
+
+class Primitives(Protocol):
+    """What `Schedule` is built on; entering it as a context takes the mutex.
+
+    Attributes
+    ----------
+    words : MutableSequence of int
+        Integers that all workers and the coordinator see, zero at first.
+    """
+
+    words: MutableSequence[int]
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+    def wait(self, rank: int) -> None:
+        """Give up the mutex until somebody calls `wake`; at most one thread of a rank."""
+
+    def wake(self) -> None:
+        """Wake all who wait; the caller has the mutex."""
+
+    def enter(self, is_stopped: Callable[[], bool]) -> None:
+        """Wait until nobody is inside the critical block, then be."""
+
+    def leave(self) -> None:
+        """Leave the critical block."""
+
+    def close(self) -> None:
+        """Give back what the kernel keeps."""
+
+    def reaches_here(self) -> bool:
+        """Return whether this process is one of those that the primitives work for."""
+
+
+class ThreadPrimitives:
+    """For the threads of one process."""
+
+    def __init__(self, n_workers: int, n_words: int) -> None:
+        self.words: MutableSequence[int] = [0] * n_words
+        self._changed = Condition()
+        self._is_inside = False
+        self._pid = os.getpid()
+
+    def __enter__(self) -> object:
+        return self._changed.__enter__()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._changed.release()
+
+    def wait(self, rank: int) -> None:
+        """Give up the mutex until somebody calls `wake`."""
+        self._changed.wait()
+
+    def wake(self) -> None:
+        """Wake all who wait."""
+        self._changed.notify_all()
+
+    def enter(self, is_stopped: Callable[[], bool]) -> None:
+        """Wait until nobody is inside the critical block, then be."""
+        with self._changed:
+            while self._is_inside:
+                if is_stopped():
+                    raise StopProcessGroup
+                self._changed.wait()
+            self._is_inside = True
+
+    def leave(self) -> None:
+        """Leave the critical block."""
+        with self._changed:
+            self._is_inside = False
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def reaches_here(self) -> bool:
+        """Return whether this is the process of the threads."""
+        return os.getpid() == self._pid
+
+
+class ProcessPrimitives:
+    """For forked children of the process that makes it."""
+
+    def __init__(self, n_workers: int, n_words: int) -> None:
+        # The words of the schedule, and one for each worker: whether it waits for a wake-up call.
+        self._page = memoryview(mmap.mmap(-1, 8 * (n_words + n_workers))).cast("q")
+        self.words: MutableSequence[int] = self._page[:n_words]  # type: ignore[assignment]
+        self._is_waiting = self._page[n_words:]
+        self._descriptors: list[int] = []
+        try:
+            self._mutex = self._token()
+            self._critical = self._token()
+            self._bells = [self._bell() for _ in range(n_workers)]
+        except BaseException:  # too many descriptors, Ctrl-C
+            self.close()
+            raise
+
+    def _token(self) -> tuple[int, int]:
+        ends = os.pipe()
+        self._descriptors += ends
+        os.write(ends[1], _TOKEN)
+        return ends
+
+    def _bell(self) -> tuple[int, int]:
+        """Return what is read to wait, and written to wake."""
+        if hasattr(os, "eventfd"):
+            ends = (os.eventfd(0, os.EFD_CLOEXEC),) * 2
+            self._descriptors.append(ends[0])
+        else:
+            ends = os.pipe()
+            self._descriptors += ends
+        return ends
+
+    def __enter__(self) -> object:
+        return os.read(self._mutex[0], 1)
+
+    def __exit__(self, *exc_info: object) -> None:
+        os.write(self._mutex[1], _TOKEN)
+
+    def wait(self, rank: int) -> None:
+        """Give up the mutex until somebody calls `wake`; at most one thread of a rank."""
+        self._is_waiting[rank] = 1
+        self.__exit__()
+        os.read(self._bells[rank][0], 8)
+        self.__enter__()
+
+    def wake(self) -> None:
+        """Wake all who wait."""
+        for rank, bell in enumerate(self._bells):
+            if self._is_waiting[rank]:
+                self._is_waiting[rank] = 0
+                os.write(bell[1], (1).to_bytes(8, "little"))
+
+    def enter(self, is_stopped: Callable[[], bool]) -> None:
+        """Wait until nobody is inside the critical block, then be."""
+        os.read(self._critical[0], 1)
+
+    def leave(self) -> None:
+        """Leave the critical block."""
+        os.write(self._critical[1], _TOKEN)
+
+    def close(self) -> None:
+        """Close all descriptors of this process; those of its children stay."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def reaches_here(self) -> bool:
+        """Return true: whoever has it has inherited it."""
+        return True

@@ -1,0 +1,326 @@
+r"""One forked child: its birth, how its parent watches and ends it, and what it does first.
+
+::
+
+    parent                                      child
+    ------                                      -----
+    signals blocked
+    flush, lock, fork ------------------------> close the parent's descriptors, default signal
+    signals unblocked                           handlers, lifeline, signals unblocked
+    poll(sentinel) ...                          work()
+    reap                  <-------------------  flush, os._exit
+
+Guarantees
+    Nothing that the parent's caller wrote runs in the child but `work`: no code after the fork, no
+    handler of a signal, no atexit function. A child dies with its parent, also when it is busy in
+    native code: when the last write end of the lifeline is closed, the kernel kills the readers
+    (``F_SETSIG``). A child is reaped once, by its own number; nobody else's children are touched.
+
+Assumptions
+    Forks of ours exclude each other (`_forking`), so no child inherits what another one's fork has
+    opened and not yet noted in `_parents_own`. Whoever forks on his own meanwhile may keep a copy
+    of a descriptor: therefore a child is watched by its pidfd, not by the end of a socket.
+
+Ownership
+    `Process` owns the pidfd. `Lifeline` belongs to the one who starts the children.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import starmap
+from typing import Any, NoReturn
+
+from sharedarray import forks
+from sharedarray.errors import ForkInThreadsWarning
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where there is no fork either
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = [
+    "Descriptor",
+    "Lifeline",
+    "Process",
+    "check_fork",
+    "forking",
+    "no_longer_parents_own",
+    "parents_own",
+    "signals_blocked",
+]
+
+# Faults of the code that runs cannot wait.
+_FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"}
+_SIGNALS = (
+    {s for s in signal.valid_signals() if getattr(s, "name", "") not in _FAULTS}
+    if hasattr(signal, "valid_signals")
+    else set()
+)
+_F_SETSIG = 10  # Linux; the fcntl module of Python 3.11 has no name for it
+# Seconds in which a process that has closed its socket is expected to be gone.
+_PATIENCE = 0.25
+_TICK = 0.05
+
+# What belongs to a parent alone, to be closed in its children: sockets, and descriptors in a list.
+_parents_own: dict[Any, None] = {}
+_fork_lock = threading.Lock()
+# The signals that the forking thread had blocked before.
+_mask: set[Any] = set()
+
+
+def check_fork() -> None:
+    """Raise NotImplementedError where there is no fork, warn where other threads are running."""
+    if not hasattr(os, "fork"):
+        raise NotImplementedError(
+            f"the platform {sys.platform!r} has no fork, which worker processes need: "
+            "use MapReduceByThread"
+        )
+    if sys.version_info < (3, 12) or threading.active_count() == 1:
+        return
+    here = threading.current_thread()
+    others = [
+        thread
+        for thread in threading.enumerate()
+        # Idle threads of ours end before a fork.
+        if thread is not here and not getattr(thread, "is_idle", False)
+    ]
+    if others:
+        names = ", ".join(thread.name for thread in others[:3])
+        warnings.warn(
+            f"{len(others)} other threads ({names} ...) are running while workers are forked; a "
+            "lock that one of them holds now stays locked in the workers. MapReduceByThread "
+            "has no such limit",
+            ForkInThreadsWarning,
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def signals_blocked() -> Iterator[set[Any]]:
+    """Let this thread get no signal for the length of the block."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield old
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
+@contextmanager
+def forking() -> Iterator[None]:
+    """Exclude other forks of ours for the length of the block, and hold back signals."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # none, broken, closed
+            stream.flush()  # or parent and child would both write what it holds
+    global _mask
+    with signals_blocked() as mask, _fork_lock:
+        _mask = mask
+        yield
+
+
+def parents_own(thing: Any) -> None:
+    """Have a socket, or whatever can be closed, closed in all children; called while `forking`."""
+    _parents_own[thing] = None
+
+
+def no_longer_parents_own(thing: Any) -> None:
+    """Undo `parents_own`."""
+    _parents_own.pop(thing, None)
+
+
+class Descriptor:
+    """A descriptor as an object, for `parents_own`."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def close(self) -> None:
+        """Close it, once."""
+        number, self.number = self.number, -1
+        if number >= 0:
+            os.close(number)
+
+
+class Lifeline:
+    """A pipe whose end kills all children that hold on to it."""
+
+    def __init__(self) -> None:
+        self._read, write = os.pipe()
+        self._write = Descriptor(write)
+        parents_own(self._write)
+
+    def hold(self) -> None:
+        """In the child: be killed by the kernel when nobody has the write end any more."""
+        with suppress(OSError, AttributeError):  # no /proc, not Linux: then the next report fails
+            # An open file of its own, since the process to be killed is noted in it.
+            path = f"/proc/self/fd/{self._read}"
+            own = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(own, _F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | fcntl.FASYNC)
+            if select.select([own], [], [], 0)[0]:  # the parent has died before
+                os._exit(1)
+            os.close(self._read)
+
+    def close(self) -> None:
+        """Cut it."""
+        if self._read >= 0:
+            os.close(self._read)
+            self._read = -1
+        no_longer_parents_own(self._write)
+        self._write.close()
+
+
+class Process:
+    """A forked child, which runs ``work()`` and ends.
+
+    Parameters
+    ----------
+    work : callable
+        Whatever it raises, the process ends with exit code 1 and a traceback on stderr.
+    lifeline : Lifeline
+        The child dies with it.
+
+    Attributes
+    ----------
+    pid : int
+        Its number.
+    sentinel : int or None
+        A descriptor that becomes readable at its end; None where the kernel has no pidfd.
+    exitcode : int or None
+        After `reap`: what it gave to `os._exit`, or ``-signal``; None where it is not known.
+
+    Notes
+    -----
+    Made within `forking`.
+    """
+
+    def __init__(self, work: Callable[[], None], lifeline: Lifeline) -> None:
+        self.sentinel: int | None = None
+        self.exitcode: int | None = None
+        self.is_reaped = False
+        pids: list[int] = []
+        parent = os.getpid()
+        try:
+            with _without_pythons_warning():
+                # One call of C, so that no exception comes between the fork and the number.
+                pids.extend(starmap(os.fork, [()]))
+        except OSError as error:
+            if error.errno == errno.ENOMEM:
+                raise MemoryError("not enough memory to fork a worker") from error
+            raise
+        finally:
+            # On a Python that raises its warning after the fork, the child is here all the same.
+            if pids and pids[0] == 0 and os.getpid() != parent:
+                _live(work, lifeline)
+        self.pid = pids[0]
+        with suppress(AttributeError, OSError):  # an old kernel; or dead, and reaped by others
+            self.sentinel = os.pidfd_open(self.pid)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Return whether it ends within so many seconds."""
+        if self.is_reaped:
+            return True
+        if self.sentinel is not None:
+            # poll, not select: the number of a descriptor may be above 1024.
+            poll = select.poll()
+            poll.register(self.sentinel, select.POLLIN)
+            return bool(poll.poll(seconds * 1000))
+        deadline = time.monotonic() + seconds
+        while not (self.is_reaped or self._waited(os.WNOHANG)):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.001)
+        return True
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        if self.is_reaped:
+            return
+        with suppress(ProcessLookupError):
+            if self.sentinel is not None:
+                signal.pidfd_send_signal(self.sentinel, signal.SIGKILL)
+            else:
+                os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Wait for its end, so that the kernel forgets it; sets `exitcode`."""
+        if not self.is_reaped:
+            self._waited(0)
+        if self.sentinel is not None:
+            os.close(self.sentinel)
+            self.sentinel = None
+
+    def _waited(self, flags: int) -> bool:
+        try:
+            pid, status = os.waitpid(self.pid, flags)
+        except ChildProcessError:  # SIGCHLD is ignored, or somebody waits for all children
+            self.is_reaped = True
+            return True
+        if pid:
+            self.exitcode = os.waitstatus_to_exitcode(status)
+            self.is_reaped = True
+        return bool(pid)
+
+
+@contextmanager
+def _without_pythons_warning() -> Iterator[None]:
+    """Hold back the warning of Python 3.12 and later: `check_fork` has given ours."""
+    if sys.version_info < (3, 12):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+        yield
+
+
+def _live(work: Callable[[], None], lifeline: Lifeline) -> NoReturn:
+    """Be the child, to the end."""
+    exitcode = 1
+    try:
+        _start_child(lifeline)
+        work()
+        exitcode = 0
+    except BaseException:  # the end of the process: nothing may reach the parent's frames
+        with suppress(BaseException):
+            sys.excepthook(*sys.exc_info())
+    finally:
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(BaseException):  # os._exit does not flush; None, closed or broken
+                    stream.flush()
+        finally:
+            os._exit(exitcode)
+
+
+def _start_child(lifeline: Lifeline) -> None:
+    """Get rid of what belongs to the parent; no signal arrives before that is done."""
+    gc.freeze()  # or a collection would write to, and so copy, every page with an object
+    signal.set_wakeup_fd(-1)  # or the parent's event loop would hear of our signals
+    for number in _SIGNALS:
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    lifeline.hold()
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
+
+
+def _forget_parent() -> None:
+    """Close what only the parent should have, in every forked child of this process."""
+    global _fork_lock
+    _fork_lock = threading.Lock()
+    while _parents_own:
+        with suppress(OSError):
+            _parents_own.popitem()[0].close()
+
+
+forks.on_fork(in_child=_forget_parent)

@@ -1,0 +1,47 @@
+"""Tell the user how far a map is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["Progress", "check_progress", "reporting"]
+
+# True for a bar, or what is called with the number of items done.
+Progress = bool | Callable[[int], object] | None
+
+
+def check_progress(progress: Progress) -> None:
+    """Raise for what cannot report progress, before any work.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a bool nor callable.
+    ImportError
+        If a bar is asked for and tqdm is not installed.
+    """
+    if progress is True:
+        try:
+            import tqdm.auto  # noqa: F401 - an extra
+        except ImportError as error:
+            raise ImportError(
+                "progress=True shows a bar of tqdm, which is not installed: "
+                "pip install 'sharedarray-toolkit[progress]', or give a callable"
+            ) from error
+    elif progress not in (None, False) and not callable(progress):
+        raise TypeError(f"progress must be True or callable, not {progress!r}")
+
+
+@contextmanager
+def reporting(progress: Progress, n_items: int | None) -> Iterator[Callable[[int], object]]:
+    """Yield what is to be called with the number of items done, whenever it has grown."""
+    if progress is True:
+        from tqdm.auto import tqdm  # an extra
+
+        with tqdm(total=n_items) as bar:
+            yield lambda n_done: bar.update(n_done - bar.n)
+    elif callable(progress):
+        yield progress
+    else:
+        yield lambda n_done: None

@@ -1,0 +1,93 @@
+"""What goes to and fro between the coordinator and its workers."""
+
+from __future__ import annotations
+
+import pickle
+from traceback import format_exception, format_exception_only, format_tb
+from typing import Any, NamedTuple
+
+__all__ = ["Claim", "Failure", "Results", "portable", "text_of_traceback"]
+
+
+class Claim(NamedTuple):
+    """Items that one worker runs, in order.
+
+    Attributes
+    ----------
+    start, stop : int
+        The positions of the items in the map.
+    items : list or None
+        The items; None for those of the map's own sequence at these positions.
+    """
+
+    start: int
+    stop: int
+    items: list[Any] | None = None
+
+
+class Results(NamedTuple):
+    """What the items of one claim gave.
+
+    Attributes
+    ----------
+    start : int
+        The position of the first item.
+    values : list
+        One for each item, in order.
+    began, ended : float
+        When, in seconds of `time.perf_counter`, which all processes of a machine share.
+    """
+
+    start: int
+    values: list[Any]
+    began: float
+    ended: float
+
+
+class Failure(NamedTuple):
+    """What an item raised.
+
+    Attributes
+    ----------
+    reason : BaseException
+        The exception.
+    traceback : str
+        Where, as text.
+    lost_type : str
+        The class of the exception where `reason` only stands for it, else empty.
+    """
+
+    reason: BaseException
+    traceback: str
+    lost_type: str = ""
+
+
+def portable(failure: Failure) -> Failure:
+    """Return a failure that certainly travels: its reason is replaced where it does not pickle."""
+    reason = failure.reason
+    try:
+        copy = pickle.loads(pickle.dumps(reason, 5))
+    # Pickling runs any code of the exception: whatever it raises, it has failed.
+    except BaseException:
+        copy = None
+    if type(copy) is type(reason):
+        return failure
+    name = type(reason).__qualname__
+    return failure._replace(reason=Exception(_text_of(reason)), lost_type=name)
+
+
+def text_of_traceback(error: BaseException) -> str:
+    """Return the traceback as text, from the frame below the caller's on."""
+    frames = error.__traceback__
+    inner = frames.tb_next if frames is not None else None
+    try:
+        return "".join(format_exception(type(error), error, inner or frames))
+    except BaseException:  # an exception may be of any class, and its attributes run any code
+        return f"{''.join(format_tb(inner or frames))}{type(error).__name__}: <unprintable>"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return "".join(format_exception_only(error)).rstrip()
+    except BaseException:  # see above
+        return f"{type(error).__name__}: <unprintable>"

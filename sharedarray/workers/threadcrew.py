@@ -1,0 +1,211 @@
+"""The worker threads of one map, which are kept between maps.
+
+::
+
+    coordinator                   worker thread
+    -----------                   -------------
+    start(work)  -------------->  inbox: for report in work(rank, next_claim): put
+    receive()    <--------------  queue: (rank, report)
+    grant(claim) -------------->  claims
+    receive()    <--------------  queue: None for the end of work, sent after the thread has made
+                                  itself idle and counted itself in `ended`
+
+Guarantees
+    A thread is idle again before the coordinator hears that it has ended its work, so a loop of
+    maps starts its threads once. `end` returns after the last worker has ended; one more Ctrl-C
+    while it waits for that leaves the threads to end their items alone. Before every fork of the
+    process the idle threads end, so that the fork is not one "of a multi-threaded process" on their
+    account; a forked child starts without any.
+
+Assumptions
+    The work ends soon after `stop` was called: threads cannot be killed.
+
+Ownership
+    This is the only module that starts threads. An idle thread belongs to `_idle`, a busy one to
+    the crew that hired it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
+from operator import length_hint
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import sleep
+from typing import Any
+
+from sharedarray import forks
+from sharedarray.workers.crew import NextClaim, Report, Work
+from sharedarray.workers.reports import Claim
+
+__all__ = ["ThreadCrew"]
+
+
+class ThreadCrew:
+    """Worker threads, see the module.
+
+    Parameters
+    ----------
+    n_workers : int
+        Ranks are 0 to ``n_workers - 1``.
+    stop : callable
+        Called before waiting for workers that have not ended.
+    """
+
+    def __init__(self, n_workers: int, stop: Callable[[], None]) -> None:
+        self._owner = os.getpid()
+        self._stop = stop
+        self._reports: SimpleQueue[tuple[int, Report] | None] = SimpleQueue()
+        self._claims: list[SimpleQueue[Claim | None]] = [SimpleQueue() for _ in range(n_workers)]
+        self._ended: list[_Worker] = []
+        self._n_started = 0
+        self._n_running = 0
+
+    def start(self, work: Work) -> None:
+        """Give each of the threads its work."""
+        team: list[_Worker] = []
+        tasks: Iterator[Any] | None = None
+        n_workers = len(self._claims)
+        try:
+            _hire(n_workers, team)
+            inboxes = [worker.inbox for worker in team]
+            tasks = iter(
+                [
+                    (_serve, (rank, work, claims.get, self._reports), self._ended, self._reports)
+                    for rank, claims in enumerate(self._claims)
+                ]
+            )
+            self._n_started = self._n_running = n_workers
+            # One call of C, which no Ctrl-C interrupts: either all workers have a task or none has.
+            deque(map(SimpleQueue.put, inboxes, tasks), maxlen=0)
+        except BaseException:  # Ctrl-C included
+            if tasks is None or length_hint(tasks):  # nobody has a task
+                self._n_started = 0
+                _idle.extend(worker for worker in team if worker.is_alive())
+            raise
+
+    def receive(self, timeout: float | None) -> tuple[int, Report] | None:
+        """Return the rank and the next report of a worker; None when all have ended."""
+        while self._n_running:
+            try:
+                report = self._reports.get(timeout=timeout)
+            except Empty:
+                raise TimeoutError from None
+            if report is not None:
+                return report
+            self._n_running -= 1
+        return None
+
+    def grant(self, rank: int, claim: Claim | None) -> None:
+        """Give a worker its next claim."""
+        self._claims[rank].put(claim)
+
+    def end(self) -> None:
+        """Wait for the workers that have not ended, at the end of the items they run."""
+        # In a forked copy of the process the threads do not exist.
+        if len(self._ended) >= self._n_started or os.getpid() != self._owner:
+            return
+        self._stop()
+        for claims in self._claims:
+            claims.put(None)
+        # What ended is counted by the workers: an interrupt may have lost a report.
+        while len(self._ended) < self._n_started:
+            self._reports.get()
+
+
+def _serve(
+    rank: int, work: Work, next_claim: NextClaim, reports: SimpleQueue[tuple[int, Report] | None]
+) -> None:
+    """Be a worker: pass on what the work reports."""
+    for report in work(rank, next_claim):
+        reports.put((rank, report))
+
+
+class _Worker(Thread):
+    """A thread that does one piece of work after the other, and is idle in between."""
+
+    _numbers = count()
+
+    def __init__(self) -> None:
+        # Daemon: a thread that waits for work must not keep the interpreter from ending.
+        super().__init__(name=f"sharedarray-worker-{next(self._numbers)}", daemon=True)
+        self.inbox: SimpleQueue[Any] = SimpleQueue()
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether it will be gone before the process forks."""
+        return self in _idle or self in _leaving
+
+    def dismiss(self) -> None:
+        """End the thread after the work that it has."""
+        self.inbox.put(None)
+
+    def run(self) -> None:
+        """Work until dismissed."""
+        while task := self.inbox.get():
+            function, args, ended, reports = task
+            function(*args)
+            # An idle worker must not keep the last work, and the arrays in it, alive.
+            del task, function, args
+            stays = len(_idle) < _MAX_IDLE
+            (_idle if stays else _leaving).append(self)
+            ended.append(self)
+            reports.put(None)
+            del ended, reports
+            if not stays:
+                return
+
+
+# An idle thread costs a stack that is hardly touched; more workers than this are no gain.
+_MAX_IDLE = max(32, 4 * (os.cpu_count() or 1))
+_idle: list[_Worker] = []
+# Threads on their way out; at a fork they have to be gone.
+_leaving: list[_Worker] = []
+
+
+def _hire(n_workers: int, team: list[_Worker]) -> None:
+    """Add idle workers to `team`, and new ones where there are too few.
+
+    Whatever interrupts it, each worker is in one of the lists.
+    """
+    for worker in list(_leaving):
+        if not worker.is_alive():
+            with suppress(ValueError):  # another thread was faster
+                _leaving.remove(worker)
+    while len(team) < n_workers:
+        with suppress(IndexError):
+            team.extend(map(list.pop, [_idle]))  # one call of C
+            continue
+        worker = _Worker()
+        team.append(worker)
+        worker.start()
+
+
+def _dismiss_idle() -> None:
+    """End all idle threads and wait until the kernel has none of them."""
+    with suppress(IndexError):  # none is left, or another thread was faster
+        while True:
+            worker = _idle.pop()
+            worker.dismiss()
+            _leaving.append(worker)
+    with suppress(IndexError):
+        while True:
+            worker = _leaving.pop()
+            worker.join()
+            # Before Python 3.13 `join` returns while the kernel still has the thread.
+            while Path(f"/proc/self/task/{worker.native_id}").exists():
+                sleep(0)
+
+
+def _forget_idle() -> None:
+    """Start a forked child without workers: threads do not survive a fork."""
+    _idle.clear()
+    _leaving.clear()
+
+
+forks.on_fork(before=_dismiss_idle, in_child=_forget_idle)

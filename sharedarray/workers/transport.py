@@ -1,0 +1,350 @@
+r"""Framed pickles between a worker process and its coordinator.
+
+::
+
+    worker end                                  coordinator end
+    ----------                                  ---------------
+    send(report) --small--> socket: frame ----> read(): frames --load--> report
+                 \--large-> spool (memfd)  \
+                            socket: SPOOLED -> load: reads the spool, answers FREE
+    receive()  <---- socket: CLAIM, FREE <----- send(claim), flush()
+
+Guarantees
+    A report is pickled as a whole before any byte of its frame is sent, and what may not unpickle
+    is tried in the worker first. The coordinator never waits for one worker: its end does not
+    block. Nothing larger than `INLINE_MAX_NBYTES` goes through a socket on its way up: it lies in
+    the worker's spool, shared memory without a name, whose pages serve again and again.
+
+Assumptions
+    Both ends belong to one tree of forks, which trusts itself: a pickle may run any code. The
+    magic number of a frame only tells apart what somebody else has written into the socket.
+
+Ownership
+    A worker makes its spool when it first needs one, and passes the descriptor on with the frame.
+    It owns the bytes in the spool until it sends the frame, the coordinator until it answers FREE.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import os
+import pickle
+import socket
+import struct
+from collections import ChainMap, deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "INLINE_MAX_NBYTES",
+    "CoordinatorEnd",
+    "Frame",
+    "PeerGone",
+    "ProtocolError",
+    "WorkerEnd",
+    "travels_by",
+]
+
+# A larger pickle goes through the spool: about half of what a socket holds before a writer waits.
+INLINE_MAX_NBYTES = 1 << 16
+# A spool that has grown beyond this gives its pages back after each use.
+KEPT_NBYTES = 64 << 20
+
+_MAGIC = b"shdarray"
+_HEADER = struct.Struct("<8sBQ")  # magic, kind, how many bytes follow
+_INLINE, _SPOOLED, _END, _CLAIM, _FREE = range(5)
+_READ_NBYTES = 4 * INLINE_MAX_NBYTES
+_DESCRIPTOR_SPACE = socket.CMSG_SPACE(struct.calcsize("i")) if hasattr(socket, "CMSG_SPACE") else 0
+
+Frame = tuple[int, bytes]
+
+
+class PeerGone(BaseException):
+    """The other end is closed."""
+
+
+class ProtocolError(Exception):
+    """What came through the socket is no frame."""
+
+
+# Classes that travel up in their own way; see copyreg for what such a function returns.
+_reducers: dict[type, Callable[[Any], Any]] = {}
+_dispatch_table: ChainMap[type, Callable[[Any], Any]] = ChainMap(_reducers, copyreg.dispatch_table)
+
+
+def travels_by(cls: type, reduce: Callable[[Any], Any]) -> None:
+    """Pickle objects of a class with `reduce`, as `copyreg.pickle` does, in results only."""
+    _reducers[cls] = reduce
+
+
+# What survives a round trip through pickle for certain.
+_SAFE = (type(None), bool, int, float, complex, str, bytes, np.ndarray, np.generic)
+
+
+def _is_safe(value: Any) -> bool:
+    cls = type(value)
+    if cls is tuple:
+        return all(map(_is_safe, value))
+    if cls is np.ndarray:
+        return not value.dtype.hasobject
+    return cls in _SAFE or (isinstance(value, np.generic) and cls.__module__ == "numpy")
+
+
+class WorkerEnd:
+    """The worker's end of a socket, which blocks."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._spool: int | None = None
+        self._is_spool_free = True
+        self._is_spool_known = False
+        self._claims: deque[Any] = deque()
+
+    def send(self, report: Any, values: list[Any] | None = None) -> None:
+        """Send a report, of which `values` are the user's.
+
+        Raises
+        ------
+        PeerGone
+            If the coordinator is.
+        BaseException
+            What pickling raises; nothing was sent then.
+        """
+        outgoing = _Outgoing(self)
+        pickler = pickle.Pickler(outgoing, 5)
+        pickler.dispatch_table = _dispatch_table
+        pickler.dump(report)
+        if values is not None and not all(map(_is_safe, values)):
+            outgoing.check()
+        if not outgoing.is_spooled:
+            body = b"".join(outgoing.parts)
+            self._send(_HEADER.pack(_MAGIC, _INLINE, len(body)) + body)
+            return
+        self._is_spool_free = False
+        header = _HEADER.pack(_MAGIC, _SPOOLED, 0)
+        if self._is_spool_known:
+            self._send(header)
+        else:
+            self._is_spool_known = True
+            try:
+                socket.send_fds(self._socket, [header], [self._spool])  # type: ignore[list-item]
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise PeerGone from error
+
+    def end(self) -> None:
+        """Say that no further report will come."""
+        self._send(_HEADER.pack(_MAGIC, _END, 0))
+
+    def next_claim(self) -> Any:
+        """Return the next claim that the coordinator grants, None after the last one."""
+        while not self._claims:
+            self._receive()
+        return self._claims.popleft()
+
+    def free_spool(self) -> int:
+        """Return the descriptor of the spool, empty."""
+        if self._spool is None:
+            self._spool = _new_spool()
+        while not self._is_spool_free:
+            self._receive()
+        os.lseek(self._spool, 0, os.SEEK_SET)
+        return self._spool
+
+    def _receive(self) -> None:
+        magic, kind, nbytes = _HEADER.unpack(self._read(_HEADER.size))
+        if magic != _MAGIC:
+            raise ProtocolError
+        body = self._read(nbytes)
+        if kind == _FREE:
+            self._is_spool_free = True
+        else:
+            self._claims.append(pickle.loads(body))
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise PeerGone from error
+
+    def _read(self, nbytes: int) -> bytearray:
+        data = bytearray(nbytes)
+        view = memoryview(data)
+        try:
+            while view:
+                n = self._socket.recv_into(view)
+                if not n:
+                    raise PeerGone
+                view = view[n:]
+        except ConnectionResetError as error:
+            raise PeerGone from error
+        return data
+
+
+class _Outgoing:
+    """The file that a report is pickled to; it moves to the spool when it gets large."""
+
+    def __init__(self, end: WorkerEnd) -> None:
+        self.parts: list[bytes] = []
+        self.is_spooled = False
+        self._end = end
+        self._nbytes = 0
+        self._spool = -1
+
+    def write(self, data: Any) -> int:
+        """Take bytes, or any buffer, as a file does."""
+        view = memoryview(data).cast("B")
+        self._nbytes += len(view)
+        if self._nbytes <= INLINE_MAX_NBYTES:
+            self.parts.append(bytes(view))
+            return len(view)
+        if not self.is_spooled:
+            self._spool = self._end.free_spool()
+            self.is_spooled = True
+            for part in self.parts:
+                _write_all(self._spool, memoryview(part))
+        _write_all(self._spool, view)
+        return len(view)
+
+    def check(self) -> None:
+        """Unpickle what was written; raise what the coordinator would have met."""
+        if not self.is_spooled:
+            pickle.loads(b"".join(self.parts))
+            return
+        _load_spool(self._spool)
+
+
+class CoordinatorEnd:
+    """The coordinator's end of a socket, which does not block.
+
+    Attributes
+    ----------
+    socket : socket.socket
+        To be polled.
+    is_at_end : bool
+        Whether nothing further can be read.
+    is_drained : bool
+        Whether the last `read` has found nothing.
+    has_ended : bool
+        Whether the worker has said that no further report will come.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self.socket = end
+        self.is_at_end = False
+        self.is_drained = False
+        self.has_ended = False
+        self._incoming = bytearray()
+        self._outgoing = bytearray()
+        self._spool: int | None = None
+
+    def read(self) -> list[Frame]:
+        """Return the frames that are there, at most about `_READ_NBYTES` of them.
+
+        Raises
+        ------
+        ProtocolError
+            If these are not ours.
+        """
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(
+                _READ_NBYTES, _DESCRIPTOR_SPACE, _CLOSE_ON_EXEC
+            )
+        except BlockingIOError:
+            self.is_drained = True
+            return []
+        except ConnectionResetError:
+            data, ancillary = b"", []
+        self.is_drained = False
+        for _, _, packed in ancillary:
+            (self._spool,) = struct.unpack("i", packed[:4])
+        self.is_at_end = not data
+        self._incoming += data
+        frames = []
+        while (frame := self._next_frame()) is not None:
+            frames.append(frame)
+        return frames
+
+    def _next_frame(self) -> Frame | None:
+        if len(self._incoming) < _HEADER.size:
+            return None
+        magic, kind, nbytes = _HEADER.unpack_from(self._incoming)
+        if magic != _MAGIC or nbytes > INLINE_MAX_NBYTES or kind > _END:
+            raise ProtocolError
+        stop = _HEADER.size + nbytes
+        if len(self._incoming) < stop:
+            return None
+        body = bytes(self._incoming[_HEADER.size : stop])
+        del self._incoming[:stop]
+        self.has_ended = self.has_ended or kind == _END
+        return kind, body
+
+    def load(self, frame: Frame) -> Any:
+        """Return the report of a frame; None where the frame has none."""
+        kind, body = frame
+        if kind == _INLINE:
+            return pickle.loads(body)
+        if kind == _SPOOLED and self._spool is not None:
+            try:
+                return _load_spool(self._spool)
+            finally:
+                if os.fstat(self._spool).st_size > KEPT_NBYTES:
+                    os.ftruncate(self._spool, 0)
+                self._outgoing += _HEADER.pack(_MAGIC, _FREE, 0)
+                self.flush()
+        return None
+
+    def send(self, claim: Any) -> None:
+        """Send a claim, as far as the socket takes it now."""
+        body = pickle.dumps(claim, 5)
+        self._outgoing += _HEADER.pack(_MAGIC, _CLAIM, len(body)) + body
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits, as far as the socket takes it now; nothing to a dead worker."""
+        try:
+            while self._outgoing:
+                n = self.socket.send(memoryview(self._outgoing)[: 4 * _READ_NBYTES])
+                del self._outgoing[:n]
+        except BlockingIOError:
+            pass
+        except (BrokenPipeError, ConnectionResetError):
+            self._outgoing.clear()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Return whether something waits for the socket to take it."""
+        return bool(self._outgoing)
+
+    def close(self) -> None:
+        """Close the socket and the spool."""
+        self.socket.close()
+        if self._spool is not None:
+            os.close(self._spool)
+            self._spool = None
+
+
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+def _new_spool() -> int:
+    try:
+        return os.memfd_create("sharedarray-spool", os.MFD_CLOEXEC)
+    except (AttributeError, OSError):  # another platform, an old kernel, seccomp
+        import tempfile  # 2 ms, which nearly nobody needs to spend
+
+        with tempfile.TemporaryFile(buffering=0) as file:
+            return os.dup(file.fileno())
+
+
+def _write_all(descriptor: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _load_spool(descriptor: int) -> Any:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with open(descriptor, "rb", closefd=False) as file:
+        return pickle.load(file)
