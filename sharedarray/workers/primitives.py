@@ -120,7 +120,8 @@ class ProcessPrimitives:
     def __init__(self, n_workers: int, n_words: int) -> None:
         # The words of the schedule, and one for each worker: whether it waits for a wake-up call.
         self._page = memoryview(mmap.mmap(-1, 8 * (n_words + n_workers))).cast("q")
-        self.words: MutableSequence[int] = self._page[:n_words]  # type: ignore[assignment]
+        self._words = self._page[:n_words]
+        self.words: MutableSequence[int] = self._words  # type: ignore[assignment]
         self._is_waiting = self._page[n_words:]
         self._descriptors: list[int] = []
         try:
@@ -176,7 +177,9 @@ class ProcessPrimitives:
         os.write(self._critical[1], _TOKEN)
 
     def close(self) -> None:
-        """Close all descriptors of this process; those of its children stay."""
+        """Give back the page and the descriptors of this process; its children keep theirs."""
+        for view in (self._words, self._is_waiting, self._page):
+            view.release()
         while self._descriptors:
             os.close(self._descriptors.pop())
 

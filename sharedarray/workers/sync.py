@@ -98,6 +98,7 @@ class Schedule:
 
     def close(self) -> None:
         """Give back what the kernel keeps; all workers have ended."""
+        self._words = list(self._words)  # an exception's frames may keep this object for long
         self._primitives.close()
 
     # The workers' side.

@@ -1,0 +1,135 @@
+"""What a script of the fault tables starts with: CLEAN, REUSE and FAST, as checks.
+
+A fault is caused in a fresh interpreter (`tests.workers.support.start_script`), so that whatever it
+breaks is gone with it. The script imports all of this by ``from tests.workers.faults.harness import
+*``.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sharedarray
+from sharedarray import MapReduce, MapReduceByThread, WorkerDied, WorkerException
+from sharedarray.memory.cache import release_cache
+
+__all__ = [
+    "FAST",
+    "MapReduce",
+    "MapReduceByThread",
+    "Path",
+    "WorkerDied",
+    "WorkerException",
+    "check_reuse",
+    "children",
+    "clean",
+    "descendants",
+    "expect",
+    "np",
+    "os",
+    "sharedarray",
+    "signal",
+    "sys",
+    "threading",
+    "time",
+    "warnings",
+]
+
+FAST = 2.0  # seconds from the fault to the exception
+SOON = 1.0  # seconds from the exception until nothing is left
+
+faulthandler.enable()
+
+
+def children(pid: int | str = "self") -> set[int]:
+    """Return the children of all threads of a process, zombies included."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found.update(map(int, task.read_text().split()))
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """Return all living descendants of a process."""
+    found = children(pid)
+    return found.union(*map(descendants, found)) if found else found
+
+
+def _surroundings() -> dict[str, Any]:
+    old_mask = os.umask(0)
+    os.umask(old_mask)
+    wakeup = signal.set_wakeup_fd(-1) if _is_main() else -1
+    if wakeup >= 0:
+        signal.set_wakeup_fd(wakeup)
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    return {
+        "descriptors": {link.name for link in Path("/proc/self/fd").iterdir() if link.is_symlink()},
+        "children": children(),
+        "threads": {t.name for t in threading.enumerate() if not t.name.startswith("sharedarray-")},
+        "mappings": sum("memfd:" in line or "/dev/zero" in line for line in maps),
+        "/dev/shm": set(Path("/dev/shm").glob("*")),
+        "handlers": [signal.getsignal(n) for n in sorted(signal.valid_signals())],
+        "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, []),
+        "wakeup": wakeup,
+        "umask": old_mask,
+        "folder": Path.cwd(),
+    }
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def clean() -> Iterator[None]:
+    """Assert that nothing of what runs in the block is left a second after it."""
+    gc.collect()
+    release_cache()
+    before = _surroundings()
+    yield
+    deadline = time.monotonic() + SOON
+    while True:
+        gc.collect()
+        release_cache()
+        after = _surroundings()
+        left = {k: (before[k], after[k]) for k in before if before[k] != after[k]}
+        if not left:
+            return
+        assert time.monotonic() < deadline, f"left behind (before, after): {left}"
+        time.sleep(0.01)
+
+
+def expect(
+    error: type[BaseException], function: Callable[[], Any], *, within: float = FAST
+) -> BaseException:
+    """Return the exception of that very class that a call raises in time."""
+    began = time.monotonic()
+    caught: BaseException | None = None
+    try:
+        result = function()
+    except BaseException as other:
+        caught = other
+    seconds = time.monotonic() - began
+    assert caught is not None, f"no {error.__name__}, but {result!r:.200}"
+    assert type(caught) is error, f"{type(caught).__name__}: {caught}"
+    assert seconds < within, f"{error.__name__} came after {seconds:.2f} s"
+    return caught
+
+
+def check_reuse(pool: MapReduce) -> None:
+    """Assert that the pool, and a new one, work."""
+    for p in (pool, MapReduce(np=2)):
+        assert p.map(lambda i: i * i, range(100)) == [i * i for i in range(100)]
