@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from sharedarray.workers.crew import Crew, SerialCrew
 from sharedarray.workers.primitives import ProcessPrimitives, ThreadPrimitives
+from sharedarray.workers.process import check_fork
 from sharedarray.workers.processcrew import ProcessCrew
 from sharedarray.workers.sync import Schedule
 from sharedarray.workers.threadcrew import ThreadCrew
@@ -77,6 +78,7 @@ class ProcessBackend(Backend):
     @staticmethod
     def crew(n_workers: int, schedule: Schedule, settle: Callable[[int], None]) -> Crew:
         """Return processes, not yet forked."""
+        check_fork()
         return ProcessCrew(n_workers, schedule.item_of, settle)
 
 

@@ -8,13 +8,17 @@ from typing import Protocol
 
 from sharedarray.workers.reports import Claim, Failure, Results
 
-__all__ = ["Crew", "NextClaim", "Report", "SerialCrew", "Work"]
+__all__ = ["Crew", "NextClaim", "NothingYet", "Report", "SerialCrew", "Work"]
 
 Report = Results | Failure
 # Waits for the claim that the coordinator grants; None after the last one.
 NextClaim = Callable[[], Claim | None]
 # The life of a worker: from its rank to what it reports.
 Work = Callable[[int, NextClaim], Iterator[Report]]
+
+
+class NothingYet(Exception):  # noqa: N818 - it is no error
+    """No worker had anything to report in the time given."""
 
 
 class Crew(Protocol):
@@ -28,7 +32,7 @@ class Crew(Protocol):
 
         Raises
         ------
-        TimeoutError
+        NothingYet
             If there is none for `timeout` seconds.
         """
 
@@ -53,7 +57,7 @@ class SerialCrew:
     def receive(self, timeout: float | None) -> tuple[int, Report] | None:
         """Run the items of the next claim."""
         if timeout is not None and timeout <= 0:
-            raise TimeoutError
+            raise NothingYet
         for report in self._reports:
             return 0, report
         return None

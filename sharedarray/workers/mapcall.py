@@ -37,7 +37,7 @@ from sharedarray import config
 from sharedarray.errors import LostExceptionType, StopProcessGroup, WorkerDied, WorkerException
 from sharedarray.workers import blas
 from sharedarray.workers.backend import Backend
-from sharedarray.workers.crew import Crew, NextClaim, Report
+from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report
 from sharedarray.workers.reports import Claim, Failure, Results
 from sharedarray.workers.sync import Schedule
 from sharedarray.workers.worker import current_worker, next_size, run_worker
@@ -120,7 +120,8 @@ class MapCall:
         self.n_workers = n_workers
         self.outer = current_worker()
         self._backend = backend
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._timeout = timeout
+        self._began = time.monotonic()
         self._iterator = items if isinstance(items, Iterator) else None
         self.sequence: Any = items
         self.n_items = n_items
@@ -231,15 +232,21 @@ class MapCall:
     def _receive(self, crew: Crew) -> tuple[int, Report] | None:
         """Return the next report; fetch items from the iterator while there is none."""
         while self._may_fetch():
-            with suppress(TimeoutError):
+            with suppress(NothingYet):
                 return crew.receive(0)
-            if self._deadline is not None and time.monotonic() >= self._deadline:
-                raise TimeoutError
+            if self._seconds_left() == 0:
+                break
             self._fetch()
             self._grant(crew)
-        if self._deadline is None:
-            return crew.receive(None)
-        return crew.receive(max(0.0, self._deadline - time.monotonic()))
+        try:
+            return crew.receive(self._seconds_left())
+        except NothingYet:
+            raise TimeoutError(f"the results were not there after {self._timeout} s") from None
+
+    def _seconds_left(self) -> float | None:
+        if self._timeout is None:
+            return None
+        return max(0.0, self._began + self._timeout - time.monotonic())
 
     def _may_fetch(self) -> bool:
         n_spare = self.n_workers if self._backend.is_parallel else 0
@@ -303,4 +310,5 @@ class MapCall:
             key = (*self.number, rank, 0)
             seeds = np.random.SeedSequence(self.pool.seed, spawn_key=key)
             np.random.seed(seeds.generate_state(8))  # noqa: NPY002 - users may rely on it
+        config.set_num_workers(self._share)  # for threads that start in it, without our context
         blas.limit_threads(self._thread_pools, self._share)

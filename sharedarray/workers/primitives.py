@@ -28,6 +28,7 @@ from threading import Condition
 from typing import Protocol
 
 from sharedarray.errors import StopProcessGroup
+from sharedarray.workers.descriptor import Descriptor, pipe
 
 __all__ = ["Primitives", "ProcessPrimitives", "ThreadPrimitives"]
 
@@ -123,42 +124,21 @@ class ProcessPrimitives:
         self._words = self._page[:n_words]
         self.words: MutableSequence[int] = self._words  # type: ignore[assignment]
         self._is_waiting = self._page[n_words:]
-        self._descriptors: list[int] = []
-        try:
-            self._mutex = self._token()
-            self._critical = self._token()
-            self._bells = [self._bell() for _ in range(n_workers)]
-        except BaseException:  # too many descriptors, Ctrl-C
-            self.close()
-            raise
-
-    def _token(self) -> tuple[int, int]:
-        ends = os.pipe()
-        self._descriptors += ends
-        os.write(ends[1], _TOKEN)
-        return ends
-
-    def _bell(self) -> tuple[int, int]:
-        """Return what is read to wait, and written to wake."""
-        if hasattr(os, "eventfd"):
-            ends = (os.eventfd(0, os.EFD_CLOEXEC),) * 2
-            self._descriptors.append(ends[0])
-        else:
-            ends = os.pipe()
-            self._descriptors += ends
-        return ends
+        self._mutex = _token()
+        self._critical = _token()
+        self._bells = [_bell() for _ in range(n_workers)]
 
     def __enter__(self) -> object:
-        return os.read(self._mutex[0], 1)
+        return os.read(self._mutex[0].number, 1)
 
     def __exit__(self, *exc_info: object) -> None:
-        os.write(self._mutex[1], _TOKEN)
+        os.write(self._mutex[1].number, _TOKEN)
 
     def wait(self, rank: int) -> None:
         """Give up the mutex until somebody calls `wake`; at most one thread of a rank."""
         self._is_waiting[rank] = 1
         self.__exit__()
-        os.read(self._bells[rank][0], 8)
+        os.read(self._bells[rank][0].number, 8)
         self.__enter__()
 
     def wake(self) -> None:
@@ -166,23 +146,39 @@ class ProcessPrimitives:
         for rank, bell in enumerate(self._bells):
             if self._is_waiting[rank]:
                 self._is_waiting[rank] = 0
-                os.write(bell[1], (1).to_bytes(8, "little"))
+                os.write(bell[1].number, (1).to_bytes(8, "little"))
 
     def enter(self, is_stopped: Callable[[], bool]) -> None:
         """Wait until nobody is inside the critical block, then be."""
-        os.read(self._critical[0], 1)
+        os.read(self._critical[0].number, 1)
 
     def leave(self) -> None:
         """Leave the critical block."""
-        os.write(self._critical[1], _TOKEN)
+        os.write(self._critical[1].number, _TOKEN)
 
     def close(self) -> None:
         """Give back the page and the descriptors of this process; its children keep theirs."""
         for view in (self._words, self._is_waiting, self._page):
             view.release()
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+        for ends in (self._mutex, self._critical, *self._bells):
+            for end in ends:
+                end.close()
 
     def reaches_here(self) -> bool:
         """Return true: whoever has it has inherited it."""
         return True
+
+
+def _token() -> tuple[Descriptor, Descriptor]:
+    """Return a pipe with one token in it."""
+    read, write = pipe()
+    os.write(write.number, _TOKEN)
+    return read, write
+
+
+def _bell() -> tuple[Descriptor, Descriptor]:
+    """Return what is read to wait, and written to wake."""
+    if not hasattr(os, "eventfd"):
+        return pipe()
+    both = Descriptor(os.eventfd(0, os.EFD_CLOEXEC))
+    return both, both

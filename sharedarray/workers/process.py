@@ -43,6 +43,7 @@ from typing import Any, NoReturn
 
 from sharedarray import forks
 from sharedarray.errors import ForkInThreadsWarning
+from sharedarray.workers.descriptor import Descriptor, pipe
 
 try:
     import fcntl
@@ -50,7 +51,6 @@ except ImportError:  # not on Windows, where there is no fork either
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "Descriptor",
     "Lifeline",
     "Process",
     "check_fork",
@@ -68,9 +68,6 @@ _SIGNALS = (
     else set()
 )
 _F_SETSIG = 10  # Linux; the fcntl module of Python 3.11 has no name for it
-# Seconds in which a process that has closed its socket is expected to be gone.
-_PATIENCE = 0.25
-_TICK = 0.05
 
 # What belongs to a parent alone, to be closed in its children: sockets, and descriptors in a list.
 _parents_own: dict[Any, None] = {}
@@ -138,47 +135,37 @@ def no_longer_parents_own(thing: Any) -> None:
     _parents_own.pop(thing, None)
 
 
-class Descriptor:
-    """A descriptor as an object, for `parents_own`."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def close(self) -> None:
-        """Close it, once."""
-        number, self.number = self.number, -1
-        if number >= 0:
-            os.close(number)
-
-
 class Lifeline:
     """A pipe whose end kills all children that hold on to it."""
 
     def __init__(self) -> None:
-        self._read, write = os.pipe()
-        self._write = Descriptor(write)
+        self._read, self._write = pipe()
         parents_own(self._write)
 
     def hold(self) -> None:
         """In the child: be killed by the kernel when nobody has the write end any more."""
         with suppress(OSError, AttributeError):  # no /proc, not Linux: then the next report fails
             # An open file of its own, since the process to be killed is noted in it.
-            path = f"/proc/self/fd/{self._read}"
+            path = f"/proc/self/fd/{self._read.number}"
             own = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
             fcntl.fcntl(own, _F_SETSIG, signal.SIGKILL)
             fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | fcntl.FASYNC)
-            if select.select([own], [], [], 0)[0]:  # the parent has died before
+            if _is_readable(own, 0):  # the parent has died before
                 os._exit(1)
-            os.close(self._read)
+        self._read.close()
 
     def close(self) -> None:
         """Cut it."""
-        if self._read >= 0:
-            os.close(self._read)
-            self._read = -1
         no_longer_parents_own(self._write)
+        self._read.close()
         self._write.close()
+
+
+def _is_readable(descriptor: int, seconds: float) -> bool:
+    poll = select.poll()  # select.select takes no numbers above 1023
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 class Process:
@@ -195,8 +182,8 @@ class Process:
     ----------
     pid : int
         Its number.
-    sentinel : int or None
-        A descriptor that becomes readable at its end; None where the kernel has no pidfd.
+    sentinel : Descriptor or None
+        What becomes readable at its end; None where the kernel has no pidfd.
     exitcode : int or None
         After `reap`: what it gave to `os._exit`, or ``-signal``; None where it is not known.
 
@@ -206,7 +193,7 @@ class Process:
     """
 
     def __init__(self, work: Callable[[], None], lifeline: Lifeline) -> None:
-        self.sentinel: int | None = None
+        self.sentinel: Descriptor | None = None
         self.exitcode: int | None = None
         self.is_reaped = False
         pids: list[int] = []
@@ -225,17 +212,14 @@ class Process:
                 _live(work, lifeline)
         self.pid = pids[0]
         with suppress(AttributeError, OSError):  # an old kernel; or dead, and reaped by others
-            self.sentinel = os.pidfd_open(self.pid)
+            self.sentinel = Descriptor(os.pidfd_open(self.pid))
 
     def ends_within(self, seconds: float) -> bool:
         """Return whether it ends within so many seconds."""
         if self.is_reaped:
             return True
         if self.sentinel is not None:
-            # poll, not select: the number of a descriptor may be above 1024.
-            poll = select.poll()
-            poll.register(self.sentinel, select.POLLIN)
-            return bool(poll.poll(seconds * 1000))
+            return _is_readable(self.sentinel.number, seconds)
         deadline = time.monotonic() + seconds
         while not (self.is_reaped or self._waited(os.WNOHANG)):
             if time.monotonic() >= deadline:
@@ -249,7 +233,7 @@ class Process:
             return
         with suppress(ProcessLookupError):
             if self.sentinel is not None:
-                signal.pidfd_send_signal(self.sentinel, signal.SIGKILL)
+                signal.pidfd_send_signal(self.sentinel.number, signal.SIGKILL)
             else:
                 os.kill(self.pid, signal.SIGKILL)
 
@@ -258,7 +242,7 @@ class Process:
         if not self.is_reaped:
             self._waited(0)
         if self.sentinel is not None:
-            os.close(self.sentinel)
+            self.sentinel.close()
             self.sentinel = None
 
     def _waited(self, flags: int) -> bool:

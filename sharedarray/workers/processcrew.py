@@ -36,11 +36,10 @@ from typing import Any
 
 from sharedarray import config
 from sharedarray.errors import WorkerDied
-from sharedarray.workers.crew import Work
+from sharedarray.workers.crew import NothingYet, Work
 from sharedarray.workers.process import (
     Lifeline,
     Process,
-    check_fork,
     forking,
     no_longer_parents_own,
     parents_own,
@@ -108,7 +107,6 @@ class ProcessCrew:
 
     def start(self, work: Work) -> None:
         """Fork the workers; each sends the reports of ``work(rank, next_claim)``."""
-        check_fork()
         self._n_oom_kills = config.oom_kills()
         with forking():
             self._lifeline = Lifeline()
@@ -131,7 +129,7 @@ class ProcessCrew:
         self._n_running += 1
         self._watch(ours.fileno(), member)
         if process.sentinel is not None:
-            self._watch(process.sentinel, member)
+            self._watch(process.sentinel.number, member)
         else:
             self._has_sentinels = False
 
@@ -148,7 +146,7 @@ class ProcessCrew:
 
         Raises
         ------
-        TimeoutError
+        NothingYet
             If there is none for `timeout` seconds.
         WorkerDied
             If a worker has died.
@@ -178,7 +176,7 @@ class ProcessCrew:
             seconds = TICK if seconds is None else min(seconds, TICK)
         events = self._poll.poll(None if seconds is None else math.ceil(seconds * 1000))
         if not events and deadline is not None and time.monotonic() >= deadline:
-            raise TimeoutError
+            raise NothingYet
         ended = []
         if not events and not self._has_sentinels:
             ended = [
@@ -191,7 +189,8 @@ class ProcessCrew:
             if event & select.POLLOUT:
                 member.end.flush()
                 self._want_to_write(member)
-            if descriptor == member.process.sentinel:
+            sentinel = member.process.sentinel
+            if sentinel is not None and descriptor == sentinel.number:
                 ended.append(member)
             elif event & ~select.POLLOUT:
                 self._read(member)
@@ -226,7 +225,7 @@ class ProcessCrew:
         """Reap a worker and stop watching it."""
         self._unwatch(member.end.socket.fileno())
         if member.process.sentinel is not None:
-            self._unwatch(member.process.sentinel)
+            self._unwatch(member.process.sentinel.number)
         member.process.reap()
         self._n_running -= 1
 
@@ -316,6 +315,8 @@ class ProcessCrew:
             end.end()
         except PeerGone:  # the coordinator: nobody is left who wants to hear of it
             os._exit(1)
+        except BaseException as error:  # unpickling runs any code of the items
+            end.send(portable(Failure(error, text_of_traceback(error))))
 
 
 def _signal_name(number: int) -> str:

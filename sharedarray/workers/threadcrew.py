@@ -40,7 +40,7 @@ from time import sleep
 from typing import Any
 
 from sharedarray import forks
-from sharedarray.workers.crew import NextClaim, Report, Work
+from sharedarray.workers.crew import NextClaim, NothingYet, Report, Work
 from sharedarray.workers.reports import Claim
 
 __all__ = ["ThreadCrew"]
@@ -95,7 +95,7 @@ class ThreadCrew:
             try:
                 report = self._reports.get(timeout=timeout)
             except Empty:
-                raise TimeoutError from None
+                raise NothingYet from None
             if report is not None:
                 return report
             self._n_running -= 1

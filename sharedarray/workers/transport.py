@@ -80,16 +80,16 @@ def travels_by(cls: type, reduce: Callable[[Any], Any]) -> None:
 
 
 # What survives a round trip through pickle for certain.
-_SAFE = (type(None), bool, int, float, complex, str, bytes, np.ndarray, np.generic)
+_SAFE = (type(None), bool, int, float, complex, str, bytes)
 
 
 def _is_safe(value: Any) -> bool:
     cls = type(value)
     if cls is tuple:
         return all(map(_is_safe, value))
-    if cls is np.ndarray:
+    if cls is np.ndarray or (isinstance(value, np.generic) and cls.__module__ == "numpy"):
         return not value.dtype.hasobject
-    return cls in _SAFE or (isinstance(value, np.generic) and cls.__module__ == "numpy")
+    return cls in _SAFE or cls in _reducers
 
 
 class WorkerEnd:
@@ -298,7 +298,14 @@ class CoordinatorEnd:
 
     def send(self, claim: Any) -> None:
         """Send a claim, as far as the socket takes it now."""
-        body = pickle.dumps(claim, 5)
+        try:
+            body = pickle.dumps(claim, 5)
+        except BaseException as error:
+            error.add_note(
+                f"item {claim.start} comes from an iterator, and has to be pickled for worker "
+                "processes; a sequence is inherited"
+            )
+            raise
         self._outgoing += _HEADER.pack(_MAGIC, _CLAIM, len(body)) + body
         self.flush()
 
