@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from numbers import Real
 from typing import Any
 
 from sharedarray.workers.progress import Progress, check_progress
@@ -21,8 +22,10 @@ def check(
         raise TypeError(f"reduce must be callable, not {type(reduce).__name__}")
     if chunksize is not None and operator.index(chunksize) < 1:
         raise ValueError(f"chunksize must be at least 1, not {chunksize}")
-    if timeout is not None and not float(timeout) >= 0:
-        raise ValueError(f"timeout must be seconds, not {timeout}")
+    if timeout is not None and not isinstance(timeout, Real):
+        raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout must be 0 or more seconds, not {timeout}")
     check_progress(progress)
 
 

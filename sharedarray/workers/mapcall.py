@@ -309,6 +309,7 @@ class MapCall:
         if "numpy.random" in sys.modules:  # or every worker would draw the same numbers
             key = (*self.number, rank, 0)
             seeds = np.random.SeedSequence(self.pool.seed, spawn_key=key)
-            np.random.seed(seeds.generate_state(8))  # noqa: NPY002 - users may rely on it
+            with suppress(TypeError):  # the user has put another bit generator in its place
+                np.random.seed(seeds.generate_state(8))  # noqa: NPY002 - users may rely on it
         config.set_num_workers(self._share)  # for threads that start in it, without our context
         blas.limit_threads(self._thread_pools, self._share)

@@ -62,6 +62,9 @@ class Primitives(Protocol):
     def leave(self) -> None:
         """Leave the critical block."""
 
+    def stop(self) -> None:
+        """Wake all who wait, wherever, to see that the map has stopped."""
+
     def close(self) -> None:
         """Give back what the kernel keeps."""
 
@@ -106,6 +109,12 @@ class ThreadPrimitives:
         with self._changed:
             self._is_inside = False
             self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Wake all who wait, here and for the critical block."""
+        if self.reaches_here():
+            with self._changed:
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Do nothing."""
@@ -155,6 +164,9 @@ class ProcessPrimitives:
     def leave(self) -> None:
         """Leave the critical block."""
         os.write(self._critical[1].number, _TOKEN)
+
+    def stop(self) -> None:
+        """Do nothing: the coordinator kills those who wait."""
 
     def close(self) -> None:
         """Give back the page and the descriptors of this process; its children keep theirs."""

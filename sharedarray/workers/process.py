@@ -275,6 +275,8 @@ def _live(work: Callable[[], None], lifeline: Lifeline) -> NoReturn:
         _start_child(lifeline)
         work()
         exitcode = 0
+    except SystemExit as leaving:
+        exitcode = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:  # the end of the process: nothing may reach the parent's frames
         with suppress(BaseException):
             sys.excepthook(*sys.exc_info())

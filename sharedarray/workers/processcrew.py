@@ -299,9 +299,12 @@ class ProcessCrew:
     def _serve(self, rank: int, work: Work, socket: socket.socket) -> None:
         """Be a worker: send what the work reports."""
         end = WorkerEnd(socket)
+        pid = os.getpid()
         try:
             self._settle(rank)
             for report in work(rank, end.next_claim):
+                if os.getpid() != pid:  # a child of the item that has come back from it
+                    os._exit(1)
                 if isinstance(report, Failure):
                     end.send(portable(report))
                     break
@@ -316,6 +319,8 @@ class ProcessCrew:
         except PeerGone:  # the coordinator: nobody is left who wants to hear of it
             os._exit(1)
         except BaseException as error:  # unpickling runs any code of the items
+            if os.getpid() != pid:
+                raise
             end.send(portable(Failure(error, text_of_traceback(error))))
 
 

@@ -82,9 +82,7 @@ class Schedule:
     def stop(self) -> None:
         """Let no worker start another item, and wake those who wait here."""
         self._words[_STOPPED] = 1
-        if self._primitives.reaches_here():
-            with self._primitives:
-                self._primitives.wake()
+        self._primitives.stop()
 
     @property
     def stopped(self) -> bool:

@@ -91,14 +91,19 @@ class Worker:
             # The worker's boundary: whatever ends an item, SystemExit included, goes to the
             # coordinator.
             except BaseException as error:
-                if isinstance(error, owner.let_out):
-                    raise
-                if isinstance(error, StopProcessGroup) and owner.schedule.stopped:
+                if self._lets_out(error):
                     raise
                 owner.schedule.stop()  # at once: the coordinator may be busy with a result
                 return Failure(error, text_of_traceback(error))
         owner.schedule.passed(self.rank)
         return Results(claim.start, values, began, perf_counter())
+
+    def _lets_out(self, error: BaseException) -> bool:
+        """Return whether an exception is no failure of the item."""
+        if isinstance(error, StopProcessGroup):
+            return self.map.schedule.stopped
+        # A process that the item has forked, and that has come back to here, is no worker.
+        return isinstance(error, self.map.let_out) or os.getpid() != self.pid
 
     def _start(self, item: int) -> None:
         self.item = item
