@@ -1,35 +1,33 @@
-"""Thread pools of BLAS and OpenMP in workers, limited where threadpoolctl is installed."""
+"""Thread pools of BLAS and OpenMP, limited for workers where threadpoolctl is installed."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["find_thread_pools", "limit_threads"]
-
-# The limit lasts as long as this object.
-_limiter: Any = None
+__all__ = ["limited_threads"]
 
 
-def find_thread_pools() -> Any:
-    """Return what `limit_threads` takes: the loaded libraries that have thread pools.
+@contextmanager
+def limited_threads(n_threads: int) -> Iterator[None]:
+    """Let the pools of this process have at most `n_threads` threads for the length of the block.
 
-    Found in the coordinator, since it takes longer than a fork; again where modules have been
-    imported since, which may have brought a library.
+    Processes that are forked within keep the limit. To limit each of them in itself would take
+    longer, and start the threads that the fork has just ended.
     """
-    return _find(len(sys.modules)) if _threadpoolctl() is not None else None
-
-
-def limit_threads(pools: Any, n_threads: int) -> None:
-    """Let none of the pools have more threads, for the rest of this process."""
-    global _limiter
-    if pools is not None:
-        _limiter = pools.limit(limits=n_threads)
+    if _threadpoolctl() is None:
+        yield
+        return
+    # Libraries are looked for again where modules have been imported since.
+    with _thread_pools(len(sys.modules)).limit(limits=n_threads):
+        yield
 
 
 @lru_cache(maxsize=1)
-def _find(n_modules: int) -> Any:
+def _thread_pools(n_modules: int) -> Any:
     return _threadpoolctl().ThreadpoolController()
 
 

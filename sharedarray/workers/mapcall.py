@@ -26,7 +26,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from itertools import islice
 from typing import Any, NamedTuple
@@ -35,8 +35,8 @@ import numpy as np
 
 from sharedarray import config
 from sharedarray.errors import LostExceptionType, StopProcessGroup, WorkerDied, WorkerException
-from sharedarray.workers import blas
 from sharedarray.workers.backend import Backend
+from sharedarray.workers.blas import limited_threads
 from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report
 from sharedarray.workers.reports import Claim, Failure, Results
 from sharedarray.workers.sync import Schedule
@@ -142,7 +142,6 @@ class MapCall:
         if backend.is_parallel:
             for context in self._contexts:
                 context.run(config.inherit_share, self._share)
-        self._thread_pools: Any = None
         self._n_done = 0
         # Of granted claims: how many items they have; the size of the next one; who waits for one;
         # how many claims are ahead of delivery, and which of them are only fetched so far.
@@ -167,9 +166,8 @@ class MapCall:
         """
         crew = self._backend.crew(self.n_workers, self.schedule, self._settle)
         try:
-            if self._backend.forks:
-                self._thread_pools = blas.find_thread_pools()
-            crew.start(self.work)
+            with limited_threads(self._share) if self._backend.forks else nullcontext():
+                crew.start(self.work)
             while True:
                 self._grant(crew)
                 received = self._receive(crew)
@@ -305,11 +303,10 @@ class MapCall:
         return self.schedule.n_left
 
     def _settle(self, rank: int) -> None:
-        """Make a new process a place of its own: random numbers, threads of libraries."""
+        """Make a new process a place of its own: random numbers, number of workers."""
         if "numpy.random" in sys.modules:  # or every worker would draw the same numbers
             key = (*self.number, rank, 0)
             seeds = np.random.SeedSequence(self.pool.seed, spawn_key=key)
             with suppress(TypeError):  # the user has put another bit generator in its place
                 np.random.seed(seeds.generate_state(8))  # noqa: NPY002 - users may rely on it
         config.set_num_workers(self._share)  # for threads that start in it, without our context
-        blas.limit_threads(self._thread_pools, self._share)
