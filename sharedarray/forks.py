@@ -1,4 +1,4 @@
-"""The ledger of forks: which process this is, and which forks have happened.
+"""The ledger of forks: which process this is, which forks have happened, who of them is gone.
 
 ::
 
@@ -11,32 +11,50 @@ Guarantees
 * ``TREE_TOKEN`` is equal in two processes only if one was forked from the other or both from a
   third, with no exec between.
 * ``process_token()`` differs between any two processes: what is numbered under it is unique.
-* If ``generation()`` was read before something was made, and ``unforked_since`` says true of it
-  after the thing is gone, no forked child was born with a copy.
+* If ``generation()`` was read before something was made, and ``unseen_since`` says true of it
+  after the thing is gone, no process that lives was born with a copy.
 
 Assumptions
 -----------
 * Forks go through ``os.fork`` or ``os.forkpty``, which run the hooks. A program started by
   ``subprocess`` sees none of our memory and needs no entry here.
-* ``next()`` of an `itertools.count` and ``append``/``pop`` of a list are atomic. No lock is taken:
-  a lock held by another thread at a fork would stay locked in the child for ever.
+* Who forks within `recorded` tells by `settle` what has become of the children, theirs included.
+* ``next()`` of an `itertools.count` and single operations on a list or dict are atomic. No lock is
+  taken: a lock held by another thread at a fork would stay locked in the child for ever.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["TREE_TOKEN", "generation", "on_fork", "process_token", "unforked_since"]
+__all__ = [
+    "TREE_TOKEN",
+    "generation",
+    "has_offspring",
+    "on_fork",
+    "process_token",
+    "recorded",
+    "settle",
+    "unseen_since",
+]
 
 TREE_TOKEN = os.urandom(16)
 
 _process_token = int.from_bytes(os.urandom(8), "little")
-# Every number is handed out once, so a generation never comes back, whichever of two threads that
-# fork at the same time stores last.
+# Every number is handed out once. Of two threads that fork at the same time either may store last:
+# what reads the lower number then is made after both forks.
 _generations = itertools.count(1)
 _generation = 0
+# The number of the last fork whose child, for all that is known, lives for ever; in a child at
+# first its own birth. And those of recorded forks that are not settled.
+_last_foreign = _birth = 0
+_unsettled: dict[int, None] = {}
+# The list of the thread that is within `recorded`.
+_recorder = threading.local()
 # One entry for each fork that is under way in some thread of this process.
 _under_way: list[None] = []
 
@@ -47,13 +65,46 @@ def process_token() -> int:
 
 
 def generation() -> int:
-    """Return the number of the current span between two forks, to be given to `unforked_since`."""
+    """Return the number of the current span between two forks, to be given to `unseen_since`."""
     return _generation
 
 
-def unforked_since(generation: int) -> bool:
-    """Return whether no fork has happened, and none is under way, since `generation` was read."""
-    return not _under_way and generation == _generation
+def unseen_since(generation: int) -> bool:
+    """Return whether no process lives that was forked, or is being, since `generation` was read."""
+    if _under_way or _last_foreign > generation:
+        return False
+    return not _unsettled or max(list(_unsettled), default=0) <= generation
+
+
+def has_offspring() -> bool:
+    """Return whether a process that was forked from this one may still live."""
+    return bool(_under_way or _unsettled) or _last_foreign > _birth
+
+
+@contextmanager
+def recorded() -> Iterator[list[int]]:
+    """Record the forks of this thread within the block.
+
+    Yields
+    ------
+    list of int
+        Their numbers, to be given to `settle`.
+    """
+    numbers: list[int] = []
+    _recorder.numbers = numbers
+    try:
+        yield numbers
+    finally:
+        _recorder.numbers = None
+
+
+def settle(numbers: list[int], *, are_gone: bool) -> None:
+    """Note whether the children of recorded forks, and all of theirs, are gone."""
+    global _last_foreign
+    if numbers and not are_gone:
+        _last_foreign = max(_last_foreign, *numbers)
+    for number in numbers:
+        _unsettled.pop(number, None)
 
 
 def on_fork(
@@ -89,15 +140,24 @@ def _before() -> None:
 
 
 def _after_in_parent() -> None:
-    global _generation
-    _generation = next(_generations)
+    global _generation, _last_foreign
+    number = next(_generations)
+    numbers = getattr(_recorder, "numbers", None)
+    if numbers is None:
+        _last_foreign = max(_last_foreign, number)
+    else:
+        _unsettled[number] = None
+        numbers.append(number)
+    _generation = number
     _under_way.pop()
 
 
 def _after_in_child() -> None:
-    global _generation, _process_token
+    global _birth, _generation, _last_foreign, _process_token
     _under_way.clear()  # the forking thread's own, and those of threads that are not here
-    _generation = next(_generations)
+    _unsettled.clear()
+    _recorder.numbers = None
+    _birth = _generation = _last_foreign = next(_generations)
     _process_token = int.from_bytes(os.urandom(8), "little")
 
 

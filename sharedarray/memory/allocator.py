@@ -211,7 +211,7 @@ def _new_segment(nbytes: int) -> Segment:
 
 def _released(
     lease: Lease,
-    unforked_since: Callable[[int], bool] = forks.unforked_since,
+    unseen_since: Callable[[int], bool] = forks.unseen_since,
     keep: Callable[[Segment], None] = cache.keep,
 ) -> None:
     """Free the bytes of a block that has died."""
@@ -221,11 +221,11 @@ def _released(
     leases.pop(lease.offset, None)
     slab = lease.slab
     if slab is None:
-        if unforked_since(lease.generation):
+        if unseen_since(lease.generation):
             keep(lease.segment)
         return
     # In a forked child this is false of every inherited block: nothing goes into inherited slabs.
-    if unforked_since(lease.generation):
+    if unseen_since(lease.generation):
         slab.home.give_back(slab, lease.offset)
     if not leases:
         slab.home.emptied(slab)

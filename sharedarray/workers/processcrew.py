@@ -34,7 +34,7 @@ from collections.abc import Callable
 from signal import Signals
 from typing import Any
 
-from sharedarray import config
+from sharedarray import config, forks
 from sharedarray.errors import WorkerDied
 from sharedarray.workers.crew import NothingYet, Work
 from sharedarray.workers.process import (
@@ -104,11 +104,13 @@ class ProcessCrew:
         self._has_sentinels = True
         self._death: WorkerDied | None = None
         self._n_oom_kills = 0
+        self._forks: list[int] = []
+        self._are_gone = True
 
     def start(self, work: Work) -> None:
         """Fork the workers; each sends the reports of ``work(rank, next_claim)``."""
         self._n_oom_kills = config.oom_kills()
-        with forking():
+        with forking(), forks.recorded() as self._forks:
             self._lifeline = Lifeline()
             for rank in range(self._n_workers):
                 self._hire(rank, work, self._lifeline)
@@ -218,6 +220,8 @@ class ProcessCrew:
             self._read(member)  # what it had sent; a grandchild may still have the socket open
         self._dismiss(member)
         is_fine = member.end.has_ended and not member.fault and member.process.exitcode in (0, None)
+        if not is_fine or member.end.has_offspring:
+            self._are_gone = False
         if not is_fine and self._death is None:
             self._death = self._report_deaths(member)
 
@@ -284,6 +288,7 @@ class ProcessCrew:
             return
         with signals_blocked():
             for member in self._members:
+                self._are_gone = self._are_gone and member.process.is_reaped
                 member.process.kill()
             while self._members:
                 member = self._members[-1]
@@ -291,6 +296,9 @@ class ProcessCrew:
                 no_longer_parents_own(member.end.socket)
                 member.end.close()
                 self._members.pop()
+            # Whoever was killed may leave children of its own behind.
+            forks.settle(self._forks, are_gone=self._are_gone)
+            self._forks = []
             self._ready.clear()
             if self._lifeline is not None:
                 self._lifeline.close()
@@ -315,7 +323,7 @@ class ProcessCrew:
                 except BaseException as error:  # pickling runs any code of the results
                     end.send(portable(_unsent(report, error)))
                     break
-            end.end()
+            end.end(has_offspring=forks.has_offspring())
         except PeerGone:  # the coordinator: nobody is left who wants to hear of it
             os._exit(1)
         except BaseException as error:  # unpickling runs any code of the items

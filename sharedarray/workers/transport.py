@@ -133,9 +133,10 @@ class WorkerEnd:
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise PeerGone from error
 
-    def end(self) -> None:
-        """Say that no further report will come."""
-        self._send(_HEADER.pack(_MAGIC, _END, 0))
+    def end(self, *, has_offspring: bool = False) -> None:
+        """Say that no further report will come, and whether the worker leaves children."""
+        body = b"+" if has_offspring else b""
+        self._send(_HEADER.pack(_MAGIC, _END, len(body)) + body)
 
     def next_claim(self) -> Any:
         """Return the next claim that the coordinator grants, None after the last one."""
@@ -228,6 +229,8 @@ class CoordinatorEnd:
         Whether the last `read` has found nothing.
     has_ended : bool
         Whether the worker has said that no further report will come.
+    has_offspring : bool
+        Whether it has said then that it leaves children.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -236,6 +239,7 @@ class CoordinatorEnd:
         self.is_at_end = False
         self.is_drained = False
         self.has_ended = False
+        self.has_offspring = False
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._spool: int | None = None
@@ -278,7 +282,9 @@ class CoordinatorEnd:
             return None
         body = bytes(self._incoming[_HEADER.size : stop])
         del self._incoming[:stop]
-        self.has_ended = self.has_ended or kind == _END
+        if kind == _END:
+            self.has_ended = True
+            self.has_offspring = nbytes > 0
         return kind, body
 
     def load(self, frame: Frame) -> Any:

@@ -23,12 +23,12 @@ def test_siblings_and_grandchildren_have_tokens_of_their_own():
 
 def test_generation_changes_in_parent_and_child():
     before = forks.generation()
-    assert forks.unforked_since(before)
-    inherited = in_child(lambda: (forks.unforked_since(before), forks.generation()))
+    assert forks.unseen_since(before)
+    inherited = in_child(lambda: (forks.unseen_since(before), forks.generation()))
     assert inherited[0] is False
     assert inherited[1] != before
-    assert not forks.unforked_since(before)
-    assert forks.unforked_since(forks.generation())
+    assert not forks.unseen_since(before)
+    assert forks.unseen_since(forks.generation())
 
 
 def test_no_span_counts_as_unforked_while_a_fork_is_under_way():
@@ -36,12 +36,12 @@ def test_no_span_counts_as_unforked_while_a_fork_is_under_way():
     code = """
 import os
 seen = []
-os.register_at_fork(before=lambda: seen.append(forks.unforked_since(forks.generation())))
+os.register_at_fork(before=lambda: seen.append(forks.unseen_since(forks.generation())))
 from sharedarray import forks
 pid = os.fork()
 if not pid:
-    os._exit(seen != [False] or not forks.unforked_since(forks.generation()))
-print(seen, os.waitpid(pid, 0)[1], forks.unforked_since(forks.generation()))
+    os._exit(seen != [False] or not forks.unseen_since(forks.generation()))
+print(seen, os.waitpid(pid, 0)[1], forks.unseen_since(forks.generation()))
 """
     assert run_python(code).strip() == "[False] 0 True"
 
@@ -50,7 +50,7 @@ def test_failed_fork_leaves_nothing_under_way():
     # What os.fork does when the kernel refuses: both hooks of the parent run.
     forks._before()
     forks._after_in_parent()
-    assert forks.unforked_since(forks.generation())
+    assert forks.unseen_since(forks.generation())
 
 
 def test_hooks_run_in_order():
@@ -76,6 +76,6 @@ import os
 del os.register_at_fork, os.fork
 from sharedarray import forks
 forks.on_fork(before=print, in_child=print)
-print(forks.unforked_since(forks.generation()))
+print(forks.unseen_since(forks.generation()))
 """
     assert run_python(code).strip() == "True"
