@@ -1,4 +1,9 @@
-"""How shared arrays travel in the results of worker processes."""
+"""How shared arrays travel in the results of worker processes.
+
+Memory that the coordinator has too is referred to, as in any pickle. Of what a worker has made, a
+large array goes with the descriptor of its segment, and the coordinator adopts it, without a copy;
+a small one is copied.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from sharedarray import forks
-from sharedarray.memory import conversion, registry
+from sharedarray.memory import conversion, pickling, registry
 from sharedarray.memory.array import SharedArray
-from sharedarray.workers.transport import travels_by
+from sharedarray.workers.travelling import received_descriptor, send_descriptor, travels_by
 
 __all__: list[str] = []
 
 
 def _reduce(a: SharedArray) -> Any:
-    """Refer to memory that the coordinator has too; copy what this worker has made."""
     block = registry.owner(a)
-    if block is not None and block.segment.id[0] == forks.process_token():
-        return conversion.array, (a.view(np.ndarray),)
-    return a.__reduce_ex__(5)
+    if block is None or not block.segment.is_own:
+        return a.__reduce_ex__(5)
+    segment = block.segment
+    if segment.descriptor is not None and segment.step == segment.nbytes:
+        position = send_descriptor(segment.descriptor)
+        if position is not None:
+            segment.is_seen[0] = 1  # not to be used again by this process
+            return _adopt, (pickling.reference_to(a), position)
+    return conversion.array, (a.view(np.ndarray),)
+
+
+def _adopt(reference: tuple[Any, ...], position: int) -> SharedArray:
+    return pickling.resolve(SharedArray, reference, received_descriptor(position))
 
 
 travels_by(SharedArray, _reduce)

@@ -12,6 +12,9 @@ Guarantees
 * Bytes that a forked child may see as a live block are never handed out again: they go back to
   the kernel with their whole segment.
 * A forked child neither allocates from nor frees into what it inherited.
+* Bytes that an unrelated process has attached to (`is_seen`) are never handed out again. It sets
+  the mark before it looks whether the block lives; here the mark is looked at when the bytes are
+  taken again, long after the block was noted as dead.
 * A segment goes when its last block does, but for one empty slab of each size class, and for the
   large ones that `cache` keeps for the next arrays.
 
@@ -38,7 +41,7 @@ from sharedarray.config import available_memory
 from sharedarray.memory import cache, registry
 from sharedarray.memory.segment import Block, Lease, Segment
 
-__all__ = ["SLAB_MAX_NBYTES", "Block", "allocate"]
+__all__ = ["SLAB_MAX_NBYTES", "SLAB_NBYTES", "Block", "allocate", "new_block"]
 
 # A larger block in a slab would waste up to as much again; in a segment, at most a page.
 SLAB_MAX_NBYTES = 64 << 10
@@ -79,7 +82,10 @@ class _Slab:
         """Return the offset of a free block and whether it was used before, None if all are."""
         # EAFP throughout: to ask first and pop then would be two steps.
         try:
-            return self.recycled.pop(), True  # the pages of these are there already
+            while True:
+                offset = self.recycled.pop()  # the pages of these are there already
+                if not self.segment.is_seen[offset // self.segment.step]:
+                    return offset, True
         except IndexError:
             pass
         try:
@@ -187,10 +193,24 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
     if zeroed and used:
         segment.bytes[offset : offset + nbytes] = 0
 
+    block = new_block(segment, offset, nbytes, next(_serials), generation, slab)
+    segment.serials[offset // segment.step] = block.serial
+    return block
+
+
+def new_block(
+    segment: Segment,
+    offset: int,
+    nbytes: int,
+    serial: int,
+    generation: int,
+    slab: _Slab | None = None,
+) -> Block:
+    """Return a block on bytes of a segment, with its lease; the arguments are their attributes."""
     block = np.ndarray.__new__(Block, nbytes, np.uint8, segment.bytes, offset)
-    block.segment, block.offset, block.serial = segment, offset, next(_serials)
+    block.segment, block.offset, block.serial = segment, offset, serial
     lease = Lease(block, _released)
-    lease.segment, lease.offset, lease.serial = segment, offset, block.serial
+    lease.segment, lease.offset, lease.serial = segment, offset, serial
     lease.generation, lease.slab = generation, slab
     segment.leases[offset] = lease
     return block
@@ -212,17 +232,23 @@ def _new_segment(nbytes: int) -> Segment:
 def _released(
     lease: Lease,
     unseen_since: Callable[[int], bool] = forks.unseen_since,
+    process_token: Callable[[], int] = forks.process_token,
     keep: Callable[[Segment], None] = cache.keep,
 ) -> None:
     """Free the bytes of a block that has died."""
     # The functions are arguments, because blocks may die after the module's globals have, at the
     # interpreter's end.
-    leases = lease.segment.leases
+    segment = lease.segment
+    leases = segment.leases
     leases.pop(lease.offset, None)
+    # What a forked child has inherited lives on in its parent, and what others see with them.
+    position = lease.offset // segment.step
+    if segment.id[0] == process_token() and not segment.is_seen[position]:
+        segment.serials[position] = 0
     slab = lease.slab
     if slab is None:
         if unseen_since(lease.generation):
-            keep(lease.segment)
+            keep(segment)
         return
     # In a forked child this is false of every inherited block: nothing goes into inherited slabs.
     if unseen_since(lease.generation):

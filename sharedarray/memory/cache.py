@@ -65,6 +65,8 @@ def take(nbytes: int) -> Segment | None:
     limit()  # its warning belongs to the caller, not to where an array dies
     for segment in reversed(list(_kept)):
         if nbytes <= segment.nbytes <= nbytes + nbytes // 8 and _kept.pop(segment, False):
+            if segment.is_seen[0]:  # by a process that has attached to it: it goes
+                continue
             return segment
     return None
 

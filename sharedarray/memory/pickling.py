@@ -4,8 +4,8 @@ Guarantees
 ----------
 * A pickle is loaded as the same memory with the same layout, or `SharedArrayUnpickleError` is
   raised. Whatever is in it, nothing outside one live block is reached, and nothing crashes.
-* No pickle of an array whose memory was freed, or is of another tree of forks, is ever taken for
-  one of another array: ids of segments and serials of blocks are used once.
+* No pickle of an array whose memory was freed is ever taken for one of another array: ids of
+  segments and serials of blocks are used once.
 
 Assumptions
 -----------
@@ -14,14 +14,16 @@ Assumptions
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, TypeVar
 
 import numpy as np
 
+from sharedarray.descriptor import Descriptor
 from sharedarray.errors import SharedArrayUnpickleError
 from sharedarray.forks import TREE_TOKEN
-from sharedarray.memory import registry
+from sharedarray.memory import attach, registry
 from sharedarray.memory.segment import Block
 
 __all__ = ["reference_to", "resolve"]
@@ -29,9 +31,9 @@ __all__ = ["reference_to", "resolve"]
 _A = TypeVar("_A", bound=np.ndarray)
 
 _ADVICE = (
-    "The pickle of a SharedArray refers to its memory and holds no data; keep the array alive "
-    "until the pickle is loaded, or send np.asarray(a) or a private copy (a.copy()) instead, "
-    "which pickle with their data."
+    "The pickle of a SharedArray refers to its memory and holds no data; keep the array, and the "
+    "process that pickled it, alive until the pickle is loaded, or send np.asarray(a) or a private "
+    "copy (a.copy()) instead, which pickle with their data."
 )
 # What dtype.str may be without Python objects: np.dtype of any other text ("f8,f8", "O") is not
 # asked for.
@@ -46,7 +48,8 @@ def reference_to(array: np.ndarray) -> tuple[Any, ...] | None:
     -------
     tuple or None
         Tree token, segment id, offset and serial of the block, offset of the first element in
-        the block, shape, strides, dtype as `dtype_spec`, whether it is writeable.
+        the block, shape, strides, dtype as `dtype_spec`, whether it is writeable, origin of the
+        segment.
     """
     block = registry.owner(array)
     if block is None:
@@ -64,10 +67,11 @@ def reference_to(array: np.ndarray) -> tuple[Any, ...] | None:
         array.strides,
         dtype_spec(array.dtype),
         array.flags.writeable,
+        attach.origin_of(block.segment),
     )
 
 
-def resolve(cls: type[_A], reference: tuple[Any, ...]) -> _A:
+def resolve(cls: type[_A], reference: tuple[Any, ...], descriptor: Descriptor | None = None) -> _A:
     """Return the array that `reference_to` described.
 
     Parameters
@@ -76,6 +80,8 @@ def resolve(cls: type[_A], reference: tuple[Any, ...]) -> _A:
         The class of the result.
     reference : tuple
         What a pickle held, to be trusted in nothing.
+    descriptor : Descriptor, optional
+        Leads to the segment, where its maker has sent it along.
 
     Returns
     -------
@@ -88,10 +94,11 @@ def resolve(cls: type[_A], reference: tuple[Any, ...]) -> _A:
         If this process cannot reach the memory, or the reference is malformed.
     """
     try:
-        tree, segment_id, offset, serial, start, shape, strides, spec, writeable = reference
+        *block_parts, start, shape, strides, spec, writeable, origin = reference
+        tree, segment_id, offset, serial = block_parts
     except ValueError as error:
-        raise _malformed("it does not have nine parts") from error
-    block = _find_block(tree, segment_id, offset, serial)
+        raise _malformed("it does not have ten parts") from error
+    block = _find_block(tree, segment_id, offset, serial, origin, descriptor)
     if not isinstance(writeable, bool):
         raise _malformed("the writeable flag is not a bool")
     try:
@@ -108,24 +115,34 @@ def resolve(cls: type[_A], reference: tuple[Any, ...]) -> _A:
     return array
 
 
-def _find_block(tree: Any, segment_id: Any, offset: Any, serial: Any) -> Block:
+def _find_block(
+    tree: Any, segment_id: Any, offset: Any, serial: Any, origin: Any, descriptor: Descriptor | None
+) -> Block:
     if not isinstance(tree, bytes) or len(tree) != len(TREE_TOKEN):
         raise _malformed("it names no process tree")
-    if tree != TREE_TOKEN:
-        raise SharedArrayUnpickleError(
-            "this SharedArray was pickled in another process tree; only the process that allocated "
-            f"it, and children forked from that since then, can reach its memory. {_ADVICE}"
-        )
     if not _is_integers(segment_id) or len(segment_id) != 2 or not _is_integers((offset, serial)):
         raise _malformed("it names no block of memory")
+    if origin is not None and (not _is_integers(origin) or len(origin) != 4):
+        raise _malformed("it does not say where its memory is to be found")
     segment = registry.find_id(segment_id)
     block = None if segment is None else segment.block(offset, serial)
-    if block is None:
-        raise SharedArrayUnpickleError(
-            "the memory of this SharedArray is not in this process: it has been freed since, or "
-            "was allocated by another process after the two had forked apart. " + _ADVICE
-        )
-    return block
+    if block is not None:
+        return block
+    if origin is None:
+        why = "its memory has no descriptor, and is not in this process"
+    elif origin[0] == os.getpid() and descriptor is None:
+        why = "it has been freed since"
+    else:
+        try:
+            if descriptor is not None:
+                return attach.adopt(segment_id, offset, serial, origin[2:], descriptor)
+            return attach.attach(segment_id, offset, serial, origin)
+        except attach.Unreachable as error:
+            why = str(error)
+    where = "" if tree == TREE_TOKEN else ", which was pickled in another tree of processes"
+    raise SharedArrayUnpickleError(
+        f"the memory of this SharedArray{where} cannot be reached: {why}. {_ADVICE}"
+    )
 
 
 def _check_layout(shape: Any, strides: Any, itemsize: int, start: Any, nbytes: int) -> None:

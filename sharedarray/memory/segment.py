@@ -29,6 +29,7 @@ import errno
 import itertools
 import mmap
 import os
+import sys
 import weakref
 from typing import Any
 
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 
 from sharedarray import forks
 from sharedarray.config import total_memory
+from sharedarray.descriptor import Descriptor
 
 try:
     import fcntl
@@ -44,7 +46,18 @@ try:
 except ImportError:  # not on Windows: every segment is anonymous there
     fcntl = resource = None  # type: ignore[assignment]
 
-__all__ = ["DESCRIPTOR_MIN_NBYTES", "Block", "Bytes", "Lease", "Segment"]
+__all__ = [
+    "DESCRIPTOR_MIN_NBYTES",
+    "SEALS",
+    "Block",
+    "Bytes",
+    "Lease",
+    "Segment",
+    "memfd_name",
+    "total_nbytes",
+]
+
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL if fcntl is not None else 0
 
 # Smaller segments get no descriptor: only the tree of forks can see them.
 DESCRIPTOR_MIN_NBYTES = 1 << 20
@@ -56,8 +69,10 @@ _SURELY_FITS_NBYTES = 64 << 20
 _MFD_NOEXEC_SEAL = 0x0008
 
 _counter = itertools.count(1)
-# The mappings that keep a descriptor; a child inherits the set as it does the descriptors.
-_with_descriptor: set[weakref.ref[mmap.mmap]] = set()
+# The descriptors of segments, and how many each of these really takes; a child inherits the set as
+# it does the descriptors.
+_with_descriptor: weakref.WeakSet[Descriptor] = weakref.WeakSet()
+_PER_SEGMENT = 1 if sys.version_info >= (3, 13) else 2
 
 
 class Bytes(np.ndarray):
@@ -127,6 +142,8 @@ class Segment:
         Its length, at least 1.
     step : int, optional
         The distance between blocks if they lie on it in a row; by default there is one block.
+    origin : (id, descriptor), optional
+        The segment to map another time: its id and its memfd, which then belongs to this one.
 
     Attributes
     ----------
@@ -137,9 +154,16 @@ class Segment:
     nbytes, step : int
         As above.
     id : tuple of int
-        Process token and counter: never the same for two segments of one tree of forks.
+        Process token and counter of its maker: never the same for two segments.
+    descriptor : int or None
+        The memfd, None where there is none.
     leases : dict
         The lease of each live block, by its offset.
+    serials : memoryview of int
+        The number of each live block, 0 where there is none, for all processes to see: what an
+        unrelated one attaches to is checked against it.
+    is_seen : memoryview of int
+        1 for each block that a process without a common fork may see, from then on.
 
     Raises
     ------
@@ -147,18 +171,54 @@ class Segment:
         If the machine has less memory, or the kernel refuses.
     """
 
-    __slots__ = ("__weakref__", "address", "bytes", "id", "leases", "nbytes", "step")
+    __slots__ = (
+        "__weakref__",
+        "_descriptor",
+        "address",
+        "bytes",
+        "id",
+        "is_seen",
+        "leases",
+        "nbytes",
+        "serials",
+        "step",
+    )
 
-    def __init__(self, nbytes: int, step: int | None = None) -> None:
-        self.id = (forks.process_token(), next(_counter))
-        mapping = _map(nbytes)
-        # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError:
-        # ndarray(buffer=mapping) would let it close under the array.
-        self.bytes: NDArray[np.uint8] = np.frombuffer(mapping, np.uint8).view(Bytes)
-        self.address: int = self.bytes.__array_interface__["data"][0]
+    def __init__(
+        self,
+        nbytes: int,
+        step: int | None = None,
+        *,
+        origin: tuple[tuple[int, int], Descriptor] | None = None,
+    ) -> None:
         self.nbytes = nbytes
         self.step = nbytes if step is None else step
         self.leases: dict[int, Lease] = {}
+        total = total_nbytes(nbytes, self.step)
+        if origin is None:
+            self.id = (forks.process_token(), next(_counter))
+            mapping, self._descriptor = _map(total, memfd_name(self.id))
+        else:
+            self.id, self._descriptor = origin
+            mapping = _map_shared(self._descriptor.number, total)
+        # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError:
+        # ndarray(buffer=mapping) would let it close under the array.
+        self.bytes: NDArray[np.uint8] = np.frombuffer(mapping, np.uint8, nbytes).view(Bytes)
+        self.address: int = self.bytes.__array_interface__["data"][0]
+        n_blocks = nbytes // self.step
+        tail = memoryview(mapping)[_aligned(nbytes) :]
+        self.serials = tail[: 8 * n_blocks].cast("Q")
+        self.is_seen = tail[8 * n_blocks : 9 * n_blocks]
+
+    @property
+    def descriptor(self) -> int | None:
+        """Return the memfd."""
+        return None if self._descriptor is None else self._descriptor.number
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether this very process has made it."""
+        return self.id[0] == forks.process_token()
 
     def block(self, offset: int, serial: int) -> Block | None:
         """Return the live block of that number at that offset, if there is one."""
@@ -172,11 +232,29 @@ class Segment:
         return None if lease is None else lease()
 
 
-def _map(nbytes: int) -> mmap.mmap:
-    """Return a shared mapping of `nbytes` zero bytes."""
+def total_nbytes(nbytes: int, step: int) -> int:
+    """Return how long the mapping of a segment is, what it notes about its blocks included."""
+    return _aligned(nbytes) + 9 * (nbytes // step)
+
+
+def memfd_name(segment_id: tuple[int, int]) -> str:
+    """Return the name of a segment's memfd, by which other processes know it for the right one."""
+    return f"sharedarray-{segment_id[0]:016x}-{segment_id[1]:x}"
+
+
+def _aligned(nbytes: int) -> int:
+    return (nbytes + 7) & ~7
+
+
+def _map(nbytes: int, name: str) -> tuple[mmap.mmap, Descriptor | None]:
+    """Return a shared mapping of `nbytes` zero bytes, and its descriptor if it has one."""
     _check_size(nbytes)
     try:
-        mapping = _map_descriptor(nbytes) or mmap.mmap(-1, nbytes)
+        descriptor = _sealed_memfd(nbytes, name)
+        if descriptor is None:
+            mapping = mmap.mmap(-1, nbytes)
+        else:
+            mapping = _map_shared(descriptor.number, nbytes)
     except OverflowError as error:
         raise MemoryError(f"{nbytes} bytes are more than an address can count") from error
     except OSError as error:
@@ -187,7 +265,7 @@ def _map(nbytes: int) -> mmap.mmap:
     if nbytes >= HUGE_PAGE_NBYTES and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel built without huge pages
             mapping.madvise(mmap.MADV_HUGEPAGE)
-    return mapping
+    return mapping, descriptor
 
 
 def _check_size(nbytes: int) -> None:
@@ -203,43 +281,41 @@ def _check_size(nbytes: int) -> None:
         raise MemoryError(f"{nbytes} bytes are more than the {available} of this machine")
 
 
-def _map_descriptor(nbytes: int) -> mmap.mmap | None:
-    """Return a mapping that keeps the descriptor of a sealed memfd, None where that is refused.
+def _map_shared(descriptor: int, nbytes: int) -> mmap.mmap:
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(descriptor, nbytes, trackfd=False)
+    return mmap.mmap(descriptor, nbytes)  # keeps a duplicate of the descriptor, for its own use
 
-    Other processes of the same user can attach to it through the descriptor.
-    """
+
+def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
+    """Return a memfd of that size, through which other processes can attach; None if refused."""
     if nbytes < DESCRIPTOR_MIN_NBYTES or resource is None or not _descriptor_to_spare():
         return None
     try:
-        descriptor = _memfd()
-    except (OSError, AttributeError):  # an old kernel, seccomp, vm.memfd_noexec, the limit, macOS
-        return None
-    try:
-        os.fchmod(descriptor, 0o600)  # born 0777, and /proc/<pid>/fd leads others of this user here
-        os.ftruncate(descriptor, nbytes)
+        descriptor = Descriptor(_memfd(name))
+        os.fchmod(descriptor.number, 0o600)  # born 0777, and /proc/<pid>/fd leads others here
+        os.ftruncate(descriptor.number, nbytes)
         # Nobody can make it shorter under our arrays, which would be a SIGBUS at the next touch.
-        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-        # The mapping keeps a duplicate of the descriptor and closes it at its end.
-        mapping = mmap.mmap(descriptor, nbytes)
-    except (OSError, AttributeError):  # RLIMIT_FSIZE, the limit of descriptors, a strange kernel
+        fcntl.fcntl(descriptor.number, fcntl.F_ADD_SEALS, SEALS)
+        # On Python before 3.13 the mapping takes another one, and may not get it.
+        os.close(os.dup(descriptor.number))
+    # An old kernel, seccomp, vm.memfd_noexec, RLIMIT_NOFILE, RLIMIT_FSIZE, macOS.
+    except (OSError, AttributeError):
         return None
-    finally:
-        os.close(descriptor)
-    _with_descriptor.add(weakref.ref(mapping, _with_descriptor.discard))
-    return mapping
+    _with_descriptor.add(descriptor)
+    return descriptor
 
 
 def _descriptor_to_spare() -> bool:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft == resource.RLIM_INFINITY or len(_with_descriptor) < soft // 2
+    return soft == resource.RLIM_INFINITY or _PER_SEGMENT * len(_with_descriptor) < soft // 2
 
 
-def _memfd() -> int:
+def _memfd(name: str) -> int:
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        return os.memfd_create("sharedarray", flags | _MFD_NOEXEC_SEAL)
+        return os.memfd_create(name, flags | _MFD_NOEXEC_SEAL)
     except OSError as error:
         if error.errno != errno.EINVAL:  # what a kernel before 6.3 says to an unknown flag
             raise
-        return os.memfd_create("sharedarray", flags)
+        return os.memfd_create(name, flags)

@@ -27,8 +27,8 @@ from collections.abc import Callable, MutableSequence
 from threading import Condition
 from typing import Protocol
 
+from sharedarray.descriptor import Descriptor, pipe
 from sharedarray.errors import StopProcessGroup
-from sharedarray.workers.descriptor import Descriptor, pipe
 
 __all__ = ["Primitives", "ProcessPrimitives", "ThreadPrimitives"]
 

@@ -42,8 +42,8 @@ from itertools import starmap
 from typing import Any, NoReturn
 
 from sharedarray import forks
+from sharedarray.descriptor import Descriptor, pipe
 from sharedarray.errors import ForkInThreadsWarning
-from sharedarray.workers.descriptor import Descriptor, pipe
 
 try:
     import fcntl

@@ -26,16 +26,17 @@ Ownership
 
 from __future__ import annotations
 
-import copyreg
 import os
 import pickle
 import socket
 import struct
-from collections import ChainMap, deque
-from collections.abc import Callable
+from array import array
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+from sharedarray.descriptor import Descriptor
+from sharedarray.workers import travelling
 
 __all__ = [
     "INLINE_MAX_NBYTES",
@@ -44,7 +45,6 @@ __all__ = [
     "PeerGone",
     "ProtocolError",
     "WorkerEnd",
-    "travels_by",
 ]
 
 # A larger pickle goes through the spool: about half of what a socket holds before a writer waits.
@@ -53,12 +53,16 @@ INLINE_MAX_NBYTES = 1 << 16
 KEPT_NBYTES = 64 << 20
 
 _MAGIC = b"shdarray"
-_HEADER = struct.Struct("<8sBQ")  # magic, kind, how many bytes follow
+_HEADER = struct.Struct("<8sBBQ")  # magic, kind, descriptors that come along, bytes that follow
 _INLINE, _SPOOLED, _END, _CLAIM, _FREE = range(5)
 _READ_NBYTES = 4 * INLINE_MAX_NBYTES
-_DESCRIPTOR_SPACE = socket.CMSG_SPACE(struct.calcsize("i")) if hasattr(socket, "CMSG_SPACE") else 0
+_DESCRIPTOR_SPACE = (
+    socket.CMSG_SPACE((travelling.MAX_DESCRIPTORS + 1) * struct.calcsize("i"))
+    if hasattr(socket, "CMSG_SPACE")
+    else 0
+)
 
-Frame = tuple[int, bytes]
+Frame = tuple[int, bytes, list[Descriptor]]
 
 
 class PeerGone(BaseException):
@@ -67,29 +71,6 @@ class PeerGone(BaseException):
 
 class ProtocolError(Exception):
     """What came through the socket is no frame."""
-
-
-# Classes that travel up in their own way; see copyreg for what such a function returns.
-_reducers: dict[type, Callable[[Any], Any]] = {}
-_dispatch_table: ChainMap[type, Callable[[Any], Any]] = ChainMap(_reducers, copyreg.dispatch_table)
-
-
-def travels_by(cls: type, reduce: Callable[[Any], Any]) -> None:
-    """Pickle objects of a class with `reduce`, as `copyreg.pickle` does, in results only."""
-    _reducers[cls] = reduce
-
-
-# What survives a round trip through pickle for certain.
-_SAFE = (type(None), bool, int, float, complex, str, bytes)
-
-
-def _is_safe(value: Any) -> bool:
-    cls = type(value)
-    if cls is tuple:
-        return all(map(_is_safe, value))
-    if cls is np.ndarray or (isinstance(value, np.generic) and cls.__module__ == "numpy"):
-        return not value.dtype.hasobject
-    return cls in _SAFE or cls in _reducers
 
 
 class WorkerEnd:
@@ -113,30 +94,22 @@ class WorkerEnd:
             What pickling raises; nothing was sent then.
         """
         outgoing = _Outgoing(self)
-        pickler = pickle.Pickler(outgoing, 5)
-        pickler.dispatch_table = _dispatch_table
-        pickler.dump(report)
-        if values is not None and not all(map(_is_safe, values)):
+        descriptors: list[int] = []
+        travelling.dump(report, outgoing, descriptors)
+        if values is not None and not all(map(travelling.is_safe, values)):
             outgoing.check()
         if not outgoing.is_spooled:
-            body = b"".join(outgoing.parts)
-            self._send(_HEADER.pack(_MAGIC, _INLINE, len(body)) + body)
+            self._send(_INLINE, b"".join(outgoing.parts), descriptors)
             return
+        if not self._is_spool_known:
+            descriptors.insert(0, outgoing.spool)
         self._is_spool_free = False
-        header = _HEADER.pack(_MAGIC, _SPOOLED, 0)
-        if self._is_spool_known:
-            self._send(header)
-        else:
-            self._is_spool_known = True
-            try:
-                socket.send_fds(self._socket, [header], [self._spool])  # type: ignore[list-item]
-            except (BrokenPipeError, ConnectionResetError) as error:
-                raise PeerGone from error
+        self._is_spool_known = True
+        self._send(_SPOOLED, b"", descriptors)
 
     def end(self, *, has_offspring: bool = False) -> None:
         """Say that no further report will come, and whether the worker leaves children."""
-        body = b"+" if has_offspring else b""
-        self._send(_HEADER.pack(_MAGIC, _END, len(body)) + body)
+        self._send(_END, b"+" if has_offspring else b"")
 
     def next_claim(self) -> Any:
         """Return the next claim that the coordinator grants, None after the last one."""
@@ -154,7 +127,7 @@ class WorkerEnd:
         return self._spool
 
     def _receive(self) -> None:
-        magic, kind, nbytes = _HEADER.unpack(self._read(_HEADER.size))
+        magic, kind, _, nbytes = _HEADER.unpack(self._read(_HEADER.size))
         if magic != _MAGIC:
             raise ProtocolError
         body = self._read(nbytes)
@@ -163,9 +136,11 @@ class WorkerEnd:
         else:
             self._claims.append(pickle.loads(body))
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
+        data = _HEADER.pack(_MAGIC, kind, len(descriptors), len(body)) + body
         try:
-            self._socket.sendall(data)
+            n = socket.send_fds(self._socket, [data], descriptors) if descriptors else 0
+            self._socket.sendall(memoryview(data)[n:])
         except (BrokenPipeError, ConnectionResetError) as error:
             raise PeerGone from error
 
@@ -191,7 +166,7 @@ class _Outgoing:
         self.is_spooled = False
         self._end = end
         self._nbytes = 0
-        self._spool = -1
+        self.spool = -1
 
     def write(self, data: Any) -> int:
         """Take bytes, or any buffer, as a file does."""
@@ -201,11 +176,11 @@ class _Outgoing:
             self.parts.append(bytes(view))
             return len(view)
         if not self.is_spooled:
-            self._spool = self._end.free_spool()
+            self.spool = self._end.free_spool()
             self.is_spooled = True
             for part in self.parts:
-                _write_all(self._spool, memoryview(part))
-        _write_all(self._spool, view)
+                _write_all(self.spool, memoryview(part))
+        _write_all(self.spool, view)
         return len(view)
 
     def check(self) -> None:
@@ -213,7 +188,7 @@ class _Outgoing:
         if not self.is_spooled:
             pickle.loads(b"".join(self.parts))
             return
-        _load_spool(self._spool)
+        _load_spool(self.spool)
 
 
 class CoordinatorEnd:
@@ -242,7 +217,8 @@ class CoordinatorEnd:
         self.has_offspring = False
         self._incoming = bytearray()
         self._outgoing = bytearray()
-        self._spool: int | None = None
+        self._descriptors: deque[Descriptor] = deque()
+        self._spool: Descriptor | None = None
 
     def read(self) -> list[Frame]:
         """Return the frames that are there, at most about `_READ_NBYTES` of them.
@@ -263,7 +239,8 @@ class CoordinatorEnd:
             data, ancillary = b"", []
         self.is_drained = False
         for _, _, packed in ancillary:
-            (self._spool,) = struct.unpack("i", packed[:4])
+            numbers = array("i", packed[: len(packed) // 4 * 4])
+            self._descriptors.extend(map(Descriptor, numbers))
         self.is_at_end = not data
         self._incoming += data
         frames = []
@@ -274,7 +251,7 @@ class CoordinatorEnd:
     def _next_frame(self) -> Frame | None:
         if len(self._incoming) < _HEADER.size:
             return None
-        magic, kind, nbytes = _HEADER.unpack_from(self._incoming)
+        magic, kind, n_descriptors, nbytes = _HEADER.unpack_from(self._incoming)
         if magic != _MAGIC or nbytes > INLINE_MAX_NBYTES or kind > _END:
             raise ProtocolError
         stop = _HEADER.size + nbytes
@@ -282,25 +259,33 @@ class CoordinatorEnd:
             return None
         body = bytes(self._incoming[_HEADER.size : stop])
         del self._incoming[:stop]
+        if n_descriptors > len(self._descriptors):
+            raise ProtocolError
+        descriptors = [self._descriptors.popleft() for _ in range(n_descriptors)]
         if kind == _END:
             self.has_ended = True
             self.has_offspring = nbytes > 0
-        return kind, body
+        return kind, body, descriptors
 
     def load(self, frame: Frame) -> Any:
         """Return the report of a frame; None where the frame has none."""
-        kind, body = frame
-        if kind == _INLINE:
-            return pickle.loads(body)
-        if kind == _SPOOLED and self._spool is not None:
-            try:
-                return _load_spool(self._spool)
-            finally:
-                if os.fstat(self._spool).st_size > KEPT_NBYTES:
-                    os.ftruncate(self._spool, 0)
-                self._outgoing += _HEADER.pack(_MAGIC, _FREE, 0)
-                self.flush()
-        return None
+        kind, body, descriptors = frame
+        if kind == _END:
+            return None
+        if kind == _SPOOLED and self._spool is None:
+            self._spool = descriptors.pop(0)
+        with travelling.loading(descriptors):
+            return pickle.loads(body) if kind == _INLINE else self._load_spool()
+
+    def _load_spool(self) -> Any:
+        spool = self._spool.number if self._spool is not None else -1
+        try:
+            return _load_spool(spool)
+        finally:
+            if os.fstat(spool).st_size > KEPT_NBYTES:
+                os.ftruncate(spool, 0)
+            self._outgoing += _HEADER.pack(_MAGIC, _FREE, 0, 0)
+            self.flush()
 
     def send(self, claim: Any) -> None:
         """Send a claim, as far as the socket takes it now."""
@@ -312,7 +297,7 @@ class CoordinatorEnd:
                 "processes; a sequence is inherited"
             )
             raise
-        self._outgoing += _HEADER.pack(_MAGIC, _CLAIM, len(body)) + body
+        self._outgoing += _HEADER.pack(_MAGIC, _CLAIM, 0, len(body)) + body
         self.flush()
 
     def flush(self) -> None:
@@ -335,8 +320,9 @@ class CoordinatorEnd:
         """Close the socket and the spool."""
         self.socket.close()
         if self._spool is not None:
-            os.close(self._spool)
+            self._spool.close()
             self._spool = None
+        self._descriptors.clear()
 
 
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)

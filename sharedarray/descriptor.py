@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 __all__ = ["Descriptor", "pipe"]
 
@@ -23,11 +24,12 @@ class Descriptor:
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def close(self) -> None:
+    # An argument, because it may die after the module's globals have, at the interpreter's end.
+    def close(self, close: Callable[[int], None] = os.close) -> None:
         """Close it; once more does nothing."""
         number, self.number = self.number, -1
         if number >= 0:
-            os.close(number)
+            close(number)
 
     __del__ = close
 
