@@ -35,6 +35,7 @@ from sharedarray.memory.creation import (
     arange,
     array,
     asarray,
+    attach,
     copy,
     empty,
     empty_like,
@@ -45,6 +46,7 @@ from sharedarray.memory.creation import (
     zeros,
     zeros_like,
 )
+from sharedarray.memory.named import list_named, unlink
 from sharedarray.workers.backend import ProcessBackend, SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
 
@@ -65,6 +67,7 @@ __all__ = [
     "argsort",
     "array",
     "asarray",
+    "attach",
     "copy",
     "cpu_count",
     "empty",
@@ -74,6 +77,7 @@ __all__ = [
     "full_like",
     "get_debug",
     "get_num_workers",
+    "list_named",
     "num_workers",
     "ones",
     "ones_like",
@@ -84,6 +88,7 @@ __all__ = [
     "sort",
     "sum",
     "total_memory",
+    "unlink",
     "zeros",
     "zeros_like",
 ]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sharedarray.memory import pickling
+from sharedarray.memory import named, pickling
 from sharedarray.memory.allocator import allocate
 from sharedarray.memory.cache import release_cache
 from sharedarray.memory.registry import is_shared
@@ -208,7 +208,12 @@ def layout(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def new_array(
-    layout: np.ndarray, *, zeroed: bool = False, cls: type[SharedArray] = SharedArray
+    layout: np.ndarray,
+    *,
+    zeroed: bool = False,
+    name: str | None = None,
+    reserve: bool = False,
+    cls: type[SharedArray] = SharedArray,
 ) -> SharedArray:
     """Allocate an array with the shape, dtype and strides of a dense one.
 
@@ -218,6 +223,10 @@ def new_array(
         As ``np.empty`` or ``np.empty_like`` returns it; its elements are not looked at.
     zeroed : bool, default False
         Whether the elements are zero, or not set.
+    name : str, optional
+        Of a new named segment for it; one that is not contiguous becomes row-major there.
+    reserve : bool, default False
+        Whether to have all of its memory now.
     cls : type, default SharedArray
         The class of the result.
 
@@ -232,13 +241,21 @@ def new_array(
         If the dtype has Python objects.
     MemoryError
         If there is not enough memory.
+    OSError, ValueError
+        If the name is taken, or none, or there is no space under it.
     """
     shape, dtype, strides, nbytes = layout.shape, layout.dtype, layout.strides, layout.nbytes
     if dtype.hasobject:
         refuse_objects(dtype)
+    if name is not None:
+        is_fortran = layout.flags.f_contiguous and not layout.flags.c_contiguous
+        block = named.create(name, shape, dtype, is_fortran=is_fortran)
+        return np.ndarray.__new__(cls, shape, dtype, block, 0, order="F" if is_fortran else "C")
     del layout
     try:
         block = allocate(nbytes, zeroed=zeroed)
+        if reserve:
+            block.segment.reserve()
     except MemoryError as error:
         raise MemoryError(
             f"Unable to allocate {nbytes} bytes ({nbytes / 2**30:.3g} GiB) of shared memory for an "

@@ -7,17 +7,25 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from sharedarray.memory import named
 from sharedarray.memory.array import SharedArray, new_array, refuse_objects
 from sharedarray.memory.registry import is_shared
 from sharedarray.memory.shapes import as_numpy, filled, is_foreign, is_ours
 
-__all__ = ["array", "asarray", "copy"]
+__all__ = ["array", "asarray", "attach", "copy"]
 
 _Order = Literal["K", "A", "C", "F"] | None
 _Device = Literal["cpu"] | None
 
 
-def copy(a: ArrayLike, order: _Order = "K", subok: bool = False) -> SharedArray:
+def copy(
+    a: ArrayLike,
+    order: _Order = "K",
+    subok: bool = False,
+    *,
+    name: str | None = None,
+    reserve: bool = False,
+) -> SharedArray:
     """Copy an array into shared memory.
 
     Parameters
@@ -29,6 +37,8 @@ def copy(a: ArrayLike, order: _Order = "K", subok: bool = False) -> SharedArray:
         row-major; column-major.
     subok : bool, default False
         Makes no difference: the result is a SharedArray.
+    name, reserve
+        As in `empty`.
 
     Returns
     -------
@@ -56,7 +66,7 @@ def copy(a: ArrayLike, order: _Order = "K", subok: bool = False) -> SharedArray:
     """
     if is_foreign(a):
         return as_numpy(np.copy, a, order, subok)
-    return _copied(np.asarray(a), order)
+    return _copied(np.asarray(a), order, name, reserve)
 
 
 def array(
@@ -69,6 +79,8 @@ def array(
     ndmin: int = 0,
     ndmax: int = 0,
     like: Any = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Make a shared array of any data.
 
@@ -92,6 +104,8 @@ def array(
         NumPy 2.4 on.
     like : array_like, optional
         If its class has an ``__array_function__`` of its own, that class's array is returned.
+    name, reserve
+        As in `empty`.
 
     Returns
     -------
@@ -132,7 +146,7 @@ def array(
     refuse_objects(dtype)
     unconverted = False if copy is not None and not copy else None
     found = np.array(object, dtype, copy=unconverted, **options)
-    return _shared(object, found, copy, order)
+    return _shared(object, found, copy, order, name, reserve)
 
 
 def asarray(
@@ -143,6 +157,8 @@ def asarray(
     device: _Device = None,
     copy: bool | None = None,
     like: Any = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Return the data as a shared array, copied only if they have to be.
 
@@ -160,6 +176,8 @@ def asarray(
         As in `array`.
     like : array_like, optional
         As in `array`.
+    name, reserve
+        As in `empty`.
 
     Returns
     -------
@@ -188,17 +206,64 @@ def asarray(
     refuse_objects(dtype)
     unconverted = False if copy is not None and not copy else None
     found = np.asarray(a, dtype, order, device=device, copy=unconverted)
-    return _shared(a, found, copy, order)
+    return _shared(a, found, copy, order, name, reserve)
 
 
-def _shared(source: Any, found: np.ndarray, copy: bool | None, order: _Order) -> SharedArray:
+def attach(name: str) -> SharedArray:
+    """Return the array in a named segment, which any program of this user has made.
+
+    Parameters
+    ----------
+    name : str
+        As it was given to `empty` or its like.
+
+    Returns
+    -------
+    SharedArray
+        The same memory, of the shape, dtype and order that it was made with.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no segment of that name.
+    PermissionError
+        If it belongs to another user.
+    TypeError, ValueError
+        If the name is none, or the file is not of a named segment.
+
+    See Also
+    --------
+    list_named, unlink
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> a = sharedarray.full((2, 3), 7, name="docs-attach")
+    >>> sharedarray.attach("docs-attach")
+    SharedArray([[7, 7, 7],
+                 [7, 7, 7]])
+    >>> sharedarray.unlink("docs-attach")
+    """
+    block, shape, dtype, is_fortran = named.find(name)
+    order: Literal["F", "C"] = "F" if is_fortran else "C"
+    return np.ndarray.__new__(SharedArray, shape, dtype, block, 0, order=order)
+
+
+def _shared(
+    source: Any,
+    found: np.ndarray,
+    copy: bool | None,
+    order: _Order,
+    name: str | None,
+    reserve: bool,
+) -> SharedArray:
     """Return what NumPy has found in `source` as a shared array, by the rules of `copy`."""
     refuse_objects(found.dtype)
     if not (isinstance(source, np.ndarray) and np.may_share_memory(found, source)):
         order = "K"  # NumPy has converted the data, in the layout that was asked for
     if copy is not None and copy:
-        return _copied(found, order)
-    if is_shared(found):
+        return _copied(found, order, name, reserve)
+    if is_shared(found) and name is None:
         if isinstance(source, SharedArray) and _same_layout(source, found):
             return source
         return found.view(SharedArray)
@@ -207,12 +272,13 @@ def _shared(source: Any, found: np.ndarray, copy: bool | None, order: _Order) ->
             "Unable to avoid copy while creating a shared array as requested: the data are in "
             "private memory. Use copy=None to copy only where it is needed"
         )
-    return _copied(found, order)
+    return _copied(found, order, name, reserve)
 
 
-def _copied(source: np.ndarray, order: _Order) -> SharedArray:
+def _copied(source: np.ndarray, order: _Order, name: str | None, reserve: bool) -> SharedArray:
     refuse_objects(source.dtype)
-    return filled(new_array(np.empty_like(source, order=order, subok=False)), source)
+    like = np.empty_like(source, order=order, subok=False)
+    return filled(new_array(like, name=name, reserve=reserve), source)
 
 
 def _same_layout(a: np.ndarray, b: np.ndarray) -> bool:

@@ -1,6 +1,6 @@
 """NumPy's creation functions with their results in shared memory, brought together."""
 
-from sharedarray.memory.conversion import array, asarray, copy
+from sharedarray.memory.conversion import array, asarray, attach, copy
 from sharedarray.memory.like import empty_like, full_like, ones_like, zeros_like
 from sharedarray.memory.shapes import arange, empty, full, ones, zeros
 
@@ -8,6 +8,7 @@ __all__ = [
     "arange",
     "array",
     "asarray",
+    "attach",
     "copy",
     "empty",
     "empty_like",

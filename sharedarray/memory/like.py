@@ -25,6 +25,8 @@ def empty_like(
     shape: Any = None,
     *,
     device: _Device = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Allocate a shared array like another array without setting its elements.
 
@@ -43,6 +45,8 @@ def empty_like(
         The shape.
     device : {'cpu'}, optional
         For the array API only.
+    name, reserve
+        As in `empty`.
 
     Returns
     -------
@@ -68,7 +72,9 @@ def empty_like(
     """
     if is_foreign(prototype):
         return as_numpy(np.empty_like, prototype, dtype, order, subok, shape, device=device)
-    return new_array(_layout_like(prototype, dtype, order, shape, device))
+    return new_array(
+        _layout_like(prototype, dtype, order, shape, device), name=name, reserve=reserve
+    )
 
 
 def zeros_like(
@@ -79,6 +85,8 @@ def zeros_like(
     shape: Any = None,
     *,
     device: _Device = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Allocate a shared array of zeros like another array.
 
@@ -88,6 +96,8 @@ def zeros_like(
         The prototype.
     dtype, order, subok, shape, device
         As in `empty_like`.
+    name, reserve
+        As in `empty`.
 
     Returns
     -------
@@ -111,7 +121,9 @@ def zeros_like(
     """
     if is_foreign(a):
         return as_numpy(np.zeros_like, a, dtype, order, subok, shape, device=device)
-    return new_array(_layout_like(a, dtype, order, shape, device), zeroed=True)
+    return new_array(
+        _layout_like(a, dtype, order, shape, device), zeroed=True, name=name, reserve=reserve
+    )
 
 
 def ones_like(
@@ -122,6 +134,8 @@ def ones_like(
     shape: Any = None,
     *,
     device: _Device = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Make a shared array of ones like another array.
 
@@ -131,6 +145,8 @@ def ones_like(
         The prototype.
     dtype, order, subok, shape, device
         As in `empty_like`.
+    name, reserve
+        As in `empty`.
 
     Returns
     -------
@@ -155,7 +171,9 @@ def ones_like(
     """
     if is_foreign(a):
         return as_numpy(np.ones_like, a, dtype, order, subok, shape, device=device)
-    return filled(new_array(_layout_like(a, dtype, order, shape, device)), 1)
+    return filled(
+        new_array(_layout_like(a, dtype, order, shape, device), name=name, reserve=reserve), 1
+    )
 
 
 def full_like(
@@ -167,6 +185,8 @@ def full_like(
     shape: Any = None,
     *,
     device: _Device = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Make a shared array like another array, filled with a value.
 
@@ -178,6 +198,8 @@ def full_like(
         What to fill it with, broadcast to the shape.
     dtype, order, subok, shape, device
         As in `empty_like`.
+    name, reserve
+        As in `empty`.
 
     Returns
     -------
@@ -201,7 +223,10 @@ def full_like(
     """
     if is_foreign(a):
         return as_numpy(np.full_like, a, fill_value, dtype, order, subok, shape, device=device)
-    return filled(new_array(_layout_like(a, dtype, order, shape, device)), fill_value)
+    return filled(
+        new_array(_layout_like(a, dtype, order, shape, device), name=name, reserve=reserve),
+        fill_value,
+    )
 
 
 def _layout_like(

@@ -23,7 +23,7 @@ import numpy as np
 from sharedarray.descriptor import Descriptor
 from sharedarray.errors import SharedArrayUnpickleError
 from sharedarray.forks import TREE_TOKEN
-from sharedarray.memory import attach, registry
+from sharedarray.memory import named, reach, registry
 from sharedarray.memory.segment import Block
 
 __all__ = ["reference_to", "resolve"]
@@ -67,7 +67,7 @@ def reference_to(array: np.ndarray) -> tuple[Any, ...] | None:
         array.strides,
         dtype_spec(array.dtype),
         array.flags.writeable,
-        attach.origin_of(block.segment),
+        named.name_of(block.segment) or reach.origin_of(block.segment),
     )
 
 
@@ -122,7 +122,8 @@ def _find_block(
         raise _malformed("it names no process tree")
     if not _is_integers(segment_id) or len(segment_id) != 2 or not _is_integers((offset, serial)):
         raise _malformed("it names no block of memory")
-    if origin is not None and (not _is_integers(origin) or len(origin) != 4):
+    is_named = isinstance(origin, str)
+    if origin is not None and not is_named and (not _is_integers(origin) or len(origin) != 4):
         raise _malformed("it does not say where its memory is to be found")
     segment = registry.find_id(segment_id)
     block = None if segment is None else segment.block(offset, serial)
@@ -130,14 +131,23 @@ def _find_block(
         return block
     if origin is None:
         why = "its memory has no descriptor, and is not in this process"
+    elif is_named:
+        try:
+            block = named.find(origin)[0]
+        except (OSError, ValueError) as error:
+            why = str(error)
+        else:
+            if block.segment.id == segment_id and (offset, serial) == (0, named.SERIAL):
+                return block
+            why = f"the name {origin!r} is another segment's now"
     elif origin[0] == os.getpid() and descriptor is None:
         why = "it has been freed since"
     else:
         try:
             if descriptor is not None:
-                return attach.adopt(segment_id, offset, serial, origin[2:], descriptor)
-            return attach.attach(segment_id, offset, serial, origin)
-        except attach.Unreachable as error:
+                return reach.adopt(segment_id, offset, serial, origin[2:], descriptor)
+            return reach.attach(segment_id, offset, serial, origin)
+        except reach.Unreachable as error:
             why = str(error)
     where = "" if tree == TREE_TOKEN else ", which was pickled in another tree of processes"
     raise SharedArrayUnpickleError(

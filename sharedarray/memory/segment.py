@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray import forks
-from sharedarray.config import total_memory
+from sharedarray.config import available_memory, total_memory
 from sharedarray.descriptor import Descriptor
 
 try:
@@ -63,6 +63,7 @@ SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL if fcntl is 
 DESCRIPTOR_MIN_NBYTES = 1 << 20
 # One huge page of x86-64 and of aarch64 with 4 KiB pages.
 HUGE_PAGE_NBYTES = 2 << 20
+PAGE_NBYTES = mmap.PAGESIZE
 # Sizes that need no comparison with the machine's memory, whose limits are in files (50 us).
 _SURELY_FITS_NBYTES = 64 << 20
 # In the kernel since 6.3; the os module of Python 3.11 to 3.13 has no name for it.
@@ -144,6 +145,8 @@ class Segment:
         The distance between blocks if they lie on it in a row; by default there is one block.
     origin : (id, descriptor), optional
         The segment to map another time: its id and its memfd, which then belongs to this one.
+    header_nbytes : int, default 0
+        Of the file of a named segment: how long its header is, nothing being noted behind it.
 
     Attributes
     ----------
@@ -190,23 +193,31 @@ class Segment:
         step: int | None = None,
         *,
         origin: tuple[tuple[int, int], Descriptor] | None = None,
+        header_nbytes: int = 0,
     ) -> None:
         self.nbytes = nbytes
         self.step = nbytes if step is None else step
         self.leases: dict[int, Lease] = {}
-        total = total_nbytes(nbytes, self.step)
+        n_blocks = nbytes // self.step
+        total = header_nbytes + nbytes if header_nbytes else total_nbytes(nbytes, self.step)
         if origin is None:
             self.id = (forks.process_token(), next(_counter))
             mapping, self._descriptor = _map(total, memfd_name(self.id))
         else:
-            self.id, self._descriptor = origin
-            mapping = _map_shared(self._descriptor.number, total)
+            self.id, descriptor = origin
+            self._descriptor = descriptor
+            mapping = _map_shared(descriptor.number, total)
         # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError:
         # ndarray(buffer=mapping) would let it close under the array.
-        self.bytes: NDArray[np.uint8] = np.frombuffer(mapping, np.uint8, nbytes).view(Bytes)
+        self.bytes: NDArray[np.uint8] = np.frombuffer(
+            mapping, np.uint8, nbytes, header_nbytes
+        ).view(Bytes)
         self.address: int = self.bytes.__array_interface__["data"][0]
-        n_blocks = nbytes // self.step
-        tail = memoryview(mapping)[_aligned(nbytes) :]
+        if header_nbytes:
+            self._descriptor = None  # its name leads there
+            tail = memoryview(bytearray(9))
+        else:
+            tail = memoryview(mapping)[_aligned(nbytes) :]
         self.serials = tail[: 8 * n_blocks].cast("Q")
         self.is_seen = tail[8 * n_blocks : 9 * n_blocks]
 
@@ -219,6 +230,24 @@ class Segment:
     def is_own(self) -> bool:
         """Return whether this very process has made it."""
         return self.id[0] == forks.process_token()
+
+    def reserve(self) -> None:
+        """Have the kernel find memory for every page now.
+
+        Raises
+        ------
+        MemoryError
+            If there is not so much.
+        """
+        if self.nbytes > (available_memory() or self.nbytes):
+            raise MemoryError(f"{self.nbytes} bytes are more than the machine has to spare")
+        if self.descriptor is None:
+            self.bytes[::PAGE_NBYTES] |= 0  # writes to each page what is there
+            return
+        try:
+            os.posix_fallocate(self.descriptor, 0, self.nbytes)
+        except OSError as error:
+            raise MemoryError(f"the kernel has no {self.nbytes} bytes to spare") from error
 
     def block(self, offset: int, serial: int) -> Block | None:
         """Return the live block of that number at that offset, if there is one."""

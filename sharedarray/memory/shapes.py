@@ -37,6 +37,8 @@ def empty(
     *,
     device: _Device = None,
     like: Any = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Allocate a shared array without setting its elements.
 
@@ -52,6 +54,12 @@ def empty(
         For the array API only.
     like : array_like, optional
         If its class has an ``__array_function__`` of its own, that class's array is returned.
+    name : str, optional
+        Put it into a new named segment, which other programs of this user reach by `attach`, and
+        which is there until `unlink`: zero at first, and with all of its memory.
+    reserve : bool, default False
+        Have all of its memory now, and MemoryError if there is not so much; by default the kernel
+        finds it page by page when it is used, and kills the process where there is none.
 
     Returns
     -------
@@ -85,7 +93,9 @@ def empty(
     if not is_ours(like):
         return as_numpy(np.empty, shape, dtype, order, device=device, like=like)
     refuse_objects(dtype)
-    return new_array(layout(np.empty, shape, dtype, order, device=device))
+    return new_array(
+        layout(np.empty, shape, dtype, order, device=device), name=name, reserve=reserve
+    )
 
 
 def zeros(
@@ -95,12 +105,16 @@ def zeros(
     *,
     device: _Device = None,
     like: Any = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Allocate a shared array of zeros.
 
     Parameters
     ----------
     shape, dtype, order, device, like
+        As in `empty`.
+    name, reserve
         As in `empty`.
 
     Returns
@@ -127,7 +141,12 @@ def zeros(
     if not is_ours(like):
         return as_numpy(np.zeros, shape, dtype, order, device=device, like=like)
     refuse_objects(dtype)
-    return new_array(layout(np.empty, shape, dtype, order, device=device), zeroed=True)
+    return new_array(
+        layout(np.empty, shape, dtype, order, device=device),
+        zeroed=True,
+        name=name,
+        reserve=reserve,
+    )
 
 
 def ones(
@@ -137,12 +156,16 @@ def ones(
     *,
     device: _Device = None,
     like: Any = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Make a shared array of ones.
 
     Parameters
     ----------
     shape, dtype, order, device, like
+        As in `empty`.
+    name, reserve
         As in `empty`.
 
     Returns
@@ -169,7 +192,10 @@ def ones(
     if not is_ours(like):
         return as_numpy(np.ones, shape, dtype, order, device=device, like=like)
     refuse_objects(dtype)
-    return filled(new_array(layout(np.empty, shape, dtype, order, device=device)), 1)
+    return filled(
+        new_array(layout(np.empty, shape, dtype, order, device=device), name=name, reserve=reserve),
+        1,
+    )
 
 
 def full(
@@ -180,6 +206,8 @@ def full(
     *,
     device: _Device = None,
     like: Any = None,
+    name: str | None = None,
+    reserve: bool = False,
 ) -> SharedArray:
     """Make a shared array filled with a value.
 
@@ -191,6 +219,8 @@ def full(
         What to fill it with, broadcast to the shape.
     dtype : data-type, optional
         Any dtype without Python objects; by default that of ``np.asarray(fill_value)``.
+    name, reserve
+        As in `empty`.
 
     Returns
     -------
@@ -221,13 +251,17 @@ def full(
         fill_value = np.asarray(fill_value)
         dtype = fill_value.dtype
     refuse_objects(dtype)
-    return filled(new_array(layout(np.empty, shape, dtype, order, device=device)), fill_value)
+    return filled(
+        new_array(layout(np.empty, shape, dtype, order, device=device), name=name, reserve=reserve),
+        fill_value,
+    )
 
 
 def arange(*args: Any, **kwargs: Any) -> SharedArray:
     """Make a shared array of evenly spaced values.
 
-    ``arange([start,] stop[, step,], dtype=None, *, device=None, like=None)``
+    ``arange([start,] stop[, step,], dtype=None, *, device=None, like=None, name=None,
+    reserve=False)``
 
     Parameters
     ----------
@@ -242,6 +276,8 @@ def arange(*args: Any, **kwargs: Any) -> SharedArray:
     device : {'cpu'}, optional
         For the array API only.
     like : array_like, optional
+        As in `empty`.
+    name, reserve
         As in `empty`.
 
     Returns
@@ -273,11 +309,12 @@ def arange(*args: Any, **kwargs: Any) -> SharedArray:
     SharedArray([2, 5, 8])
     """
     like = kwargs.pop("like", None)
+    name, reserve = kwargs.pop("name", None), kwargs.pop("reserve", False)
     if not is_ours(like):
         return as_numpy(np.arange, *args, like=like, **kwargs)
     refuse_objects(kwargs.get("dtype"))
     values = np.arange(*args, **kwargs)
-    return filled(new_array(values), values)
+    return filled(new_array(values, name=name, reserve=reserve), values)
 
 
 def filled(array: SharedArray, values: Any) -> SharedArray:

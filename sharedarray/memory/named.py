@@ -1,0 +1,232 @@
+"""Named segments: arrays in files of /dev/shm, for programs that know of each other by name only.
+
+::
+
+    empty(shape, name="x") --O_TMPFILE, space, header--> link --> /dev/shm/sharedarray-<uid>-x
+    attach("x")            --header--> dtype, shape, order --> SharedArray on the same memory
+    unlink("x")            --> the name is gone; the memory when the last process lets go of it
+
+Guarantees
+----------
+* A name appears with its whole space and its layout, or not at all: no program sees it half made,
+  and no access finds that there is no memory left (SIGBUS).
+* A name is never taken over from another user, nor followed through a symbolic link.
+
+Assumptions
+-----------
+* Programs of one user trust each other: one that cuts the file off ends those that use it.
+
+The file is one of NumPy's .npy format: ``numpy.load(path, mmap_mode="r+")`` reads it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import math
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from sharedarray.descriptor import Descriptor
+from sharedarray.memory import registry
+from sharedarray.memory.allocator import new_block
+from sharedarray.memory.segment import Block, Segment
+
+__all__ = ["FOLDER", "create", "find", "list_named", "name_of", "path_of", "unlink"]
+
+FOLDER = Path("/dev/shm")
+# One block in each, whose number says no more than that.
+SERIAL = 1
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+# Whole cache lines, as everywhere.
+_ALIGNMENT = 64
+
+# By segment id, which is device and inode of the file.
+_names: dict[tuple[int, int], str] = {}
+
+
+def create(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, is_fortran: bool) -> Block:
+    """Return the zeroed block of a new named segment.
+
+    Raises
+    ------
+    FileExistsError
+        If the name is taken.
+    OSError
+        If there is no space (ENOSPC), or no folder for it.
+    TypeError, ValueError
+        If the name is none.
+    """
+    path = path_of(name)
+    header = _header(shape, dtype, is_fortran)
+    nbytes = math.prod(shape) * dtype.itemsize
+    # Without a name until all is there.
+    descriptor = Descriptor(os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    os.fchmod(descriptor.number, 0o600)
+    try:
+        os.posix_fallocate(descriptor.number, 0, len(header) + max(1, nbytes))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
+        message = f"no space for the {nbytes} bytes of a named segment"
+        raise OSError(error.errno, message, str(path)) from error
+    os.pwrite(descriptor.number, header, 0)
+    source = f"/proc/self/fd/{descriptor.number}"
+    try:
+        # With a folder, though it needs none: without, Python calls link(), which does not follow.
+        os.link(source, path, src_dir_fd=descriptor.number, follow_symlinks=True)
+    except FileExistsError as error:
+        message = f"a segment of the name {name!r} exists: attach to it, or unlink it"
+        raise FileExistsError(errno.EEXIST, message, str(path)) from error
+    return _block(name, descriptor, len(header), nbytes)
+
+
+def find(name: str) -> tuple[Block, tuple[int, ...], np.dtype[Any], bool]:
+    """Return the block of a named segment, with shape, dtype and whether it is column-major.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    PermissionError
+        If it belongs to another user, or others may write to it.
+    ValueError
+        If the file is none of ours.
+    """
+    path = path_of(name)
+    try:
+        descriptor = Descriptor(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except FileNotFoundError as error:
+        message = f"there is no segment of the name {name!r}"
+        raise FileNotFoundError(errno.ENOENT, message, str(path)) from error
+    facts = os.fstat(descriptor.number)
+    if facts.st_uid != os.geteuid() or facts.st_mode & 0o077 or not stat.S_ISREG(facts.st_mode):
+        message = "the segment belongs to another user, or is open to others"
+        raise PermissionError(errno.EACCES, message, str(path))
+    shape, is_fortran, dtype, header_nbytes = _parse(descriptor.number, path)
+    nbytes = math.prod(shape) * dtype.itemsize
+    if facts.st_size < header_nbytes + nbytes:
+        raise ValueError(f"{path} is shorter than its header says")
+    return _block(name, descriptor, header_nbytes, nbytes), shape, dtype, is_fortran
+
+
+def list_named() -> list[str]:
+    """Return the names of the segments of this user.
+
+    Returns
+    -------
+    list of str
+        Sorted. Whether any program uses them is not known.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> "no such name" in sharedarray.list_named()
+    False
+    """
+    prefix = _prefix()
+    with contextlib.suppress(OSError):  # no such folder: no names
+        return sorted(p.name.removeprefix(prefix) for p in FOLDER.glob(f"{prefix}*"))
+    return []
+
+
+def unlink(name: str) -> None:
+    """Remove the name of a segment; its memory goes with the last array on it, in any program.
+
+    Parameters
+    ----------
+    name : str
+        As it was given to `empty` and its like.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such segment.
+    PermissionError
+        If it belongs to another user.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> a = sharedarray.full(3, 7, name="docs-unlink")
+    >>> sharedarray.unlink("docs-unlink")
+    >>> a
+    SharedArray([7, 7, 7])
+    """
+    path = path_of(name)
+    try:
+        path.unlink()
+    except FileNotFoundError as error:
+        message = f"there is no segment of the name {name!r}"
+        raise FileNotFoundError(errno.ENOENT, message, str(path)) from error
+
+
+def name_of(segment: Segment) -> str | None:
+    """Return the name of a segment, None if it has none."""
+    return _names.get(segment.id)
+
+
+def path_of(name: str) -> Path:
+    """Return where the file of a name is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no name.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a segment must be a str, not {type(name).__name__}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name for a segment: up to 200 of the characters A-Z a-z 0-9 _ . + -, "
+            "the first one a letter, a digit or _"
+        )
+    return FOLDER / (_prefix() + name)
+
+
+def _prefix() -> str:
+    # The user in the name: two users may have a segment of one name.
+    return f"sharedarray-{os.geteuid()}-"
+
+
+def _block(name: str, descriptor: Descriptor, header_nbytes: int, nbytes: int) -> Block:
+    facts = os.fstat(descriptor.number)
+    segment_id = (facts.st_dev, facts.st_ino)
+    segment = registry.find_id(segment_id)
+    if segment is None:
+        segment = Segment(
+            max(1, nbytes), origin=(segment_id, descriptor), header_nbytes=header_nbytes
+        )
+        segment.serials[0] = SERIAL
+        _names[segment_id] = name
+        registry.register(segment)
+    block = segment.block(0, SERIAL)
+    if block is None:  # generation -1: never to be recycled, since others see it
+        block = new_block(segment, 0, nbytes, SERIAL, generation=-1)
+    return block
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any], is_fortran: bool) -> bytes:
+    file = io.BytesIO()
+    facts = {"descr": npy.dtype_to_descr(dtype), "fortran_order": is_fortran, "shape": shape}
+    npy.write_array_header_2_0(file, facts)
+    assert file.tell() % _ALIGNMENT == 0  # so says the format
+    return file.getvalue()
+
+
+def _parse(descriptor: int, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    try:
+        with open(descriptor, "rb", closefd=False) as file:
+            if npy.read_magic(file) != (2, 0):
+                raise ValueError("another version of the format")
+            shape, is_fortran, dtype = npy.read_array_header_2_0(file)
+            return shape, is_fortran, dtype, file.tell()
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not the file of a named segment: {error}") from error
