@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from sharedarray_ops.keys import Extent, Ranking, extent, ranking
 from sharedarray_ops.plan import Chunk, blocks, chunks
-from sharedarray_ops.pool import Pool, n_workers
+from sharedarray_ops.pool import Pool, Touch, n_workers
 from sharedarray_ops.quicksort import (
     SMALL,
     Halves,
@@ -89,7 +89,7 @@ class _Task(NamedTuple):
     field: _Field
 
 
-def argsort(a: NDArray[Any], out: NDArray[np.intp], pool: Pool) -> None:
+def argsort(a: NDArray[Any], out: NDArray[np.intp], pool: Pool, touch: Touch = None) -> None:
     """Write the stable argsort of `a` to `out`.
 
     Parameters
@@ -100,6 +100,8 @@ def argsort(a: NDArray[Any], out: NDArray[np.intp], pool: Pool) -> None:
         Contiguous, in memory that the workers of `pool` share.
     pool : Pool
         Who works.
+    touch : callable, optional
+        Called on each part of `out` before it is written to.
 
     Notes
     -----
@@ -118,12 +120,12 @@ def argsort(a: NDArray[Any], out: NDArray[np.intp], pool: Pool) -> None:
     field = _Field.below(rank.n_bits, index_bits=(n - 1).bit_length())
     if n_workers(pool) > 1 and n > SMALL:
         splitter = _splitter(a, rank, field, n_workers(pool))
-        found = pool.map(lambda chunk: _pack(a, words, chunk, rank, field, splitter), parts)
+        found = pool.map(lambda chunk: _pack(a, words, chunk, rank, field, splitter, touch), parts)
         share = Share(0, n, n_workers(pool))
         packed = [Chunk(i, j) for part in parts for i, j in blocks(*part, BLOCK)]
         quicksort(words, pool, Halves(share, packed, [k for n_low in found for k in n_low]))
     else:
-        pool.map(lambda chunk: _pack(a, words, chunk, rank, field, None), parts)
+        pool.map(lambda chunk: _pack(a, words, chunk, rank, field, None, touch), parts)
         quicksort(words, pool)
     todo = _unpack_run(a, words, Chunk(0, n), rank, field, pool)
     while todo:
@@ -200,6 +202,7 @@ def _pack(
     rank: Ranking,
     field: _Field,
     splitter: Splitter | None,
+    touch: Touch,
 ) -> list[int]:
     """Write the words of the first round: the leading bits of each rank and the position.
 
@@ -209,6 +212,8 @@ def _pack(
     n_low = []
     for i, j in blocks(*chunk, BLOCK):
         word = words[i:j]
+        if touch is not None:
+            touch(word)
         rank.encode(a[i:j], word)
         _pack_field(word, field)
         word |= index[: j - i]

@@ -1,4 +1,4 @@
-"""Copy and gather, chunk by chunk."""
+"""Copy, assign and gather, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -7,24 +7,68 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray_ops.plan import Chunk, chunks
-from sharedarray_ops.pool import Pool, n_workers
+from sharedarray_ops.plan import Chunk, blocks, chunks
+from sharedarray_ops.pool import Pool, Touch, n_workers
 
-__all__ = ["copy", "gather"]
+__all__ = ["assign", "copy", "gather"]
 
 # Elements; chunks are multiples of it, so that no two workers touch the same page first.
 CHUNK = 1 << 12
+# Bytes that are touched, and written to while they are in the caches.
+TOUCHED_NBYTES = 4 << 20
 
 
-def copy(a: NDArray[Any], out: NDArray[Any], pool: Pool) -> None:
-    """Copy `a` to `out`, both of shape (n,), `out` in memory that the workers share.
+def copy(a: NDArray[Any], out: NDArray[Any], pool: Pool, touch: Touch = None) -> None:
+    """Copy `a` to `out`, both of one shape, cut along their first axis.
 
-    The worker that copies a chunk is the first to touch its pages.
+    `out` is in memory that the workers share. The worker that copies a chunk is the first to touch
+    its pages.
     """
-    pool.map(
-        lambda chunk: np.copyto(out[chunk.slice], a[chunk.slice]),
-        chunks(0, a.size, 4 * n_workers(pool), align=CHUNK),
-    )
+    step = max(1, TOUCHED_NBYTES * len(out) // max(1, out.nbytes))
+
+    def kernel(chunk: Chunk) -> None:
+        for i, j in blocks(*chunk, chunk.size if touch is None else step):
+            if touch is not None:
+                touch(out[i:j])
+            np.copyto(out[i:j], a[i:j], casting="unsafe")
+
+    pool.map(kernel, chunks(0, len(out), 4 * n_workers(pool), align=_align(out)))
+
+
+def _align(out: NDArray[Any]) -> int:
+    return max(1, min(CHUNK, CHUNK * len(out) // max(1, out.size)))
+
+
+def assign(out: NDArray[Any], values: NDArray[Any], pool: Pool, touch: Touch = None) -> None:
+    """Do ``np.copyto(out, values, casting="unsafe")``.
+
+    Parameters
+    ----------
+    out : ndarray
+        Any shape and layout, in memory that the workers share.
+    values : ndarray
+        Broadcast to the shape of `out`.
+    pool : Pool
+        Who works.
+    touch : callable, optional
+        Called on each part of `out` before it is written to.
+    """
+    values = np.broadcast_to(values, out.shape)
+    if out.flags.c_contiguous and (values.flags.c_contiguous or not any(values.strides)):
+        _copy_flat(values, out, pool, touch)
+    elif out.flags.f_contiguous and (values.flags.f_contiguous or not any(values.strides)):
+        _copy_flat(values.T, out.T, pool, touch)
+    else:
+        axis = int(np.argmax(out.shape))
+        copy(np.moveaxis(values, axis, 0), np.moveaxis(out, axis, 0), pool, touch)
+
+
+def _copy_flat(values: NDArray[Any], out: NDArray[Any], pool: Pool, touch: Touch) -> None:
+    if values.flags.c_contiguous:
+        values = values.reshape(-1)
+    else:  # one value, broadcast
+        values = np.broadcast_to(values[(0,) * values.ndim], out.size)
+    copy(values, out.reshape(-1), pool, touch)
 
 
 def gather(a: NDArray[Any], order: NDArray[np.intp], out: NDArray[Any], pool: Pool) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray_ops.plan import Chunk, blocks
-from sharedarray_ops.pool import Pool
+from sharedarray_ops.pool import Pool, Touch
 
 __all__ = ["read"]
 
@@ -21,7 +21,9 @@ __all__ = ["read"]
 CHUNK = 8 << 20
 
 
-def read(descriptor: int, offset: int, out: NDArray[np.uint8], pool: Pool) -> int:
+def read(
+    descriptor: int, offset: int, out: NDArray[np.uint8], pool: Pool, touch: Touch = None
+) -> int:
     """Fill `out` from a regular file and return how many bytes were there.
 
     Parameters
@@ -34,6 +36,8 @@ def read(descriptor: int, offset: int, out: NDArray[np.uint8], pool: Pool) -> in
         Contiguous, in memory that the workers of `pool` share.
     pool : Pool
         Who works.
+    touch : callable, optional
+        Called on each part of `out` before it is written to.
 
     Returns
     -------
@@ -43,15 +47,19 @@ def read(descriptor: int, offset: int, out: NDArray[np.uint8], pool: Pool) -> in
     """
     parts = list(blocks(0, out.size, CHUNK))
     for part, n_read in zip(
-        parts, pool.map(lambda part: _read(descriptor, offset, out, part), parts), strict=True
+        parts,
+        pool.map(lambda part: _read(descriptor, offset, out, part, touch), parts),
+        strict=True,
     ):
         if n_read < part.size:
             return part.start + n_read
     return out.size
 
 
-def _read(descriptor: int, offset: int, out: NDArray[np.uint8], part: Chunk) -> int:
+def _read(descriptor: int, offset: int, out: NDArray[np.uint8], part: Chunk, touch: Touch) -> int:
     """Read one part; return how many bytes of it the file has."""
+    if touch is not None:
+        touch(out[part.slice])
     start = part.start
     while start < part.stop:
         n_read = os.preadv(descriptor, [out[start : part.stop].data], offset + start)

@@ -1,14 +1,20 @@
-"""What an algorithm needs of a pool of workers, and nothing else."""
+"""What an algorithm needs of a pool of workers and of memory, and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-__all__ = ["Pool", "n_workers"]
+__all__ = ["Pool", "Touch", "n_workers"]
+
+# What is called on a part of an output, by the worker that is going to write to it first; it may
+# have the pages made. None where they are there.
+Touch = Callable[[NDArray[Any]], object] | None
 
 
 class Pool(Protocol):

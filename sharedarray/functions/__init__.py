@@ -3,9 +3,11 @@
 Each function has NumPy's signature and gives NumPy's result. What has no parallel way yet, and
 what is too small to win, goes to NumPy itself, and its result is put into shared memory where the
 function promises that. `SharedArray` methods and ``np.<function>(shared)`` come here by
-`memory.array.DISPATCH`. `travelling` tells the workers how shared arrays travel.
+`memory.array.DISPATCH`. `filling` and `travelling` tell the
+memory how large arrays are filled, and the workers how shared arrays travel.
 """
 
+from sharedarray.functions import filling as filling
 from sharedarray.functions import travelling as travelling
 from sharedarray.functions.fileio import fromfile
 from sharedarray.functions.reduction import sum

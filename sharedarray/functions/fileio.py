@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from sharedarray.functions.common import MIN_FROMFILE, check_pool, numpy_errors, pool_for
-from sharedarray.memory import creation
+from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray
 from sharedarray_ops import fileio
 from sharedarray_ops.pool import Pool
@@ -141,6 +141,7 @@ def _read(handle: Any, request: _Request, pool: Pool) -> SharedArray:
             request.start,
             result.view(np.ndarray).reshape(-1).view(np.uint8),
             pool,
+            pages.populator(result),
         )
     whole: SharedArray = result[: n_read // itemsize]
     handle.seek(request.start + len(whole) * itemsize)

@@ -18,7 +18,7 @@ from sharedarray.functions.common import (
     plain,
     pool_for,
 )
-from sharedarray.memory import creation
+from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops import argsorting, elementwise, sorting
 from sharedarray_ops.keys import is_rankable
@@ -99,7 +99,7 @@ def sort(
     workers = pool_for(pool)
     with numpy_errors():
         result = creation.empty(source.shape, source.dtype)
-        elementwise.copy(source, result, workers)
+        elementwise.copy(source, result, workers, pages.populator(result))
         _sort_in_place(result, wants_stable, workers)
     return result
 
@@ -212,7 +212,7 @@ def argsort(
     workers = pool_for(pool, parallel=source.size >= MIN_ARGSORT_WORKERS)
     with numpy_errors():
         result = creation.empty(source.shape, np.intp)
-        argsorting.argsort(source, result, workers)
+        argsorting.argsort(source, result, workers, pages.populator(result))
     return result
 
 

@@ -39,6 +39,7 @@ import numpy as np
 from sharedarray import forks
 from sharedarray.config import available_memory
 from sharedarray.memory import cache, registry
+from sharedarray.memory.filling import fill
 from sharedarray.memory.segment import Block, Lease, Segment
 
 __all__ = ["SLAB_MAX_NBYTES", "SLAB_NBYTES", "Block", "allocate", "new_block"]
@@ -191,7 +192,7 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
         slab, offset, used = size_class.take()
         segment = slab.segment
     if zeroed and used:
-        segment.bytes[offset : offset + nbytes] = 0
+        fill(segment.bytes[offset : offset + nbytes], 0)
 
     block = new_block(segment, offset, nbytes, next(_serials), generation, slab)
     segment.serials[offset // segment.step] = block.serial

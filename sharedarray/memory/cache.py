@@ -81,6 +81,7 @@ def keep(
     # What it uses comes as arguments, see `allocator._released`.
     if segment.nbytes > limit():
         return
+    segment.is_fresh = False
     kept[segment] = True
     oldest_first = list(kept)
     nbytes = sum(s.nbytes for s in oldest_first)

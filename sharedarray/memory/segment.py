@@ -160,6 +160,8 @@ class Segment:
         Process token and counter of its maker: never the same for two segments.
     descriptor : int or None
         The memfd, None where there is none.
+    is_fresh : bool
+        Whether no array has used it before: its pages come with the first touch.
     leases : dict
         The lease of each live block, by its offset.
     serials : memoryview of int
@@ -180,6 +182,7 @@ class Segment:
         "address",
         "bytes",
         "id",
+        "is_fresh",
         "is_seen",
         "leases",
         "nbytes",
@@ -198,6 +201,7 @@ class Segment:
         self.nbytes = nbytes
         self.step = nbytes if step is None else step
         self.leases: dict[int, Lease] = {}
+        self.is_fresh = origin is None
         n_blocks = nbytes // self.step
         total = header_nbytes + nbytes if header_nbytes else total_nbytes(nbytes, self.step)
         if origin is None:

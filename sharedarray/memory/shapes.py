@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from sharedarray.memory.array import SharedArray, layout, new_array, refuse_objects
+from sharedarray.memory.filling import fill
 
 __all__ = [
     "arange",
@@ -319,7 +320,7 @@ def arange(*args: Any, **kwargs: Any) -> SharedArray:
 
 def filled(array: SharedArray, values: Any) -> SharedArray:
     """Return an array after having set it to `values`, as NumPy's creation functions do it."""
-    np.copyto(array.view(np.ndarray), values, casting="unsafe")
+    fill(array.view(np.ndarray), values)
     return array
 
 
