@@ -13,6 +13,7 @@ import numpy as np
 
 from sharedarray.memory import conversion, pickling, registry
 from sharedarray.memory.array import SharedArray
+from sharedarray.memory.segment import has_descriptor_to_spare
 from sharedarray.workers.travelling import received_descriptor, send_descriptor, travels_by
 
 __all__: list[str] = []
@@ -32,7 +33,8 @@ def _reduce(a: SharedArray) -> Any:
 
 
 def _adopt(reference: tuple[Any, ...], position: int) -> SharedArray:
-    return pickling.resolve(SharedArray, reference, received_descriptor(position))
+    array = pickling.resolve(SharedArray, reference, received_descriptor(position))
+    return array if has_descriptor_to_spare() else conversion.array(array)
 
 
 travels_by(SharedArray, _reduce)

@@ -53,6 +53,7 @@ __all__ = [
     "Bytes",
     "Lease",
     "Segment",
+    "has_descriptor_to_spare",
     "memfd_name",
     "total_nbytes",
 ]
@@ -211,6 +212,7 @@ class Segment:
             self.id, descriptor = origin
             self._descriptor = descriptor
             mapping = _map_shared(descriptor.number, total)
+            _with_descriptor.add(descriptor)
         # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError:
         # ndarray(buffer=mapping) would let it close under the array.
         self.bytes: NDArray[np.uint8] = np.frombuffer(
@@ -322,7 +324,7 @@ def _map_shared(descriptor: int, nbytes: int) -> mmap.mmap:
 
 def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
     """Return a memfd of that size, through which other processes can attach; None if refused."""
-    if nbytes < DESCRIPTOR_MIN_NBYTES or resource is None or not _descriptor_to_spare():
+    if nbytes < DESCRIPTOR_MIN_NBYTES or resource is None or not has_descriptor_to_spare():
         return None
     try:
         descriptor = Descriptor(_memfd(name))
@@ -339,7 +341,8 @@ def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
     return descriptor
 
 
-def _descriptor_to_spare() -> bool:
+def has_descriptor_to_spare() -> bool:
+    """Return whether segments have less than half of the descriptors that this process may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft == resource.RLIM_INFINITY or _PER_SEGMENT * len(_with_descriptor) < soft // 2
 
