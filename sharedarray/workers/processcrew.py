@@ -195,19 +195,25 @@ class ProcessCrew:
             if sentinel is not None and descriptor == sentinel.number:
                 ended.append(member)
             elif event & ~select.POLLOUT:
-                self._read(member)
+                has_descriptors = self._read(member)
                 if member.end.is_at_end:
                     self._unwatch(descriptor)
                     ended.append(member)
+                if has_descriptors:  # the others wait, so that there are never many at once
+                    break
         for member in ended:
             self._see_off(member)
 
-    def _read(self, member: _Member) -> None:
+    def _read(self, member: _Member) -> bool:
+        """Take what a worker has sent; return whether descriptors have come with it."""
         try:
-            self._ready.extend((member, frame) for frame in member.end.read())
+            frames = member.end.read()
         except ProtocolError:
             member.fault = "something else than this package has written into its socket"
             member.end.is_at_end = True
+            return False
+        self._ready.extend((member, frame) for frame in frames)
+        return any(descriptors for _, _, descriptors in frames)
 
     def _see_off(self, member: _Member) -> None:
         """Take leave of a worker that has ended or closed its socket, for better or worse."""
@@ -216,8 +222,12 @@ class ProcessCrew:
         if not member.process.ends_within(PATIENCE):
             member.fault = member.fault or "it has closed its socket, or runs another program"
             member.process.kill()
+        # What it had sent first; a grandchild may still have the socket open. If it is much, its
+        # sentinel leads here again.
         while not (member.end.is_at_end or member.end.is_drained):
-            self._read(member)  # what it had sent; a grandchild may still have the socket open
+            self._read(member)
+            if self._ready:
+                return
         self._dismiss(member)
         is_fine = member.end.has_ended and not member.fault and member.process.exitcode in (0, None)
         if not is_fine or member.end.has_offspring:

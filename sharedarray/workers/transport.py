@@ -26,6 +26,7 @@ Ownership
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import socket
@@ -229,18 +230,20 @@ class CoordinatorEnd:
             If these are not ours.
         """
         try:
-            data, ancillary, _, _ = self.socket.recvmsg(
+            data, ancillary, flags, _ = self.socket.recvmsg(
                 _READ_NBYTES, _DESCRIPTOR_SPACE, _CLOSE_ON_EXEC
             )
         except BlockingIOError:
             self.is_drained = True
             return []
         except ConnectionResetError:
-            data, ancillary = b"", []
+            data, ancillary, flags = b"", [], 0
         self.is_drained = False
         for _, _, packed in ancillary:
             numbers = array("i", packed[: len(packed) // 4 * 4])
             self._descriptors.extend(map(Descriptor, numbers))
+        if flags & socket.MSG_CTRUNC:
+            raise OSError(errno.EMFILE, "too many open files for the arrays of a worker")
         self.is_at_end = not data
         self._incoming += data
         frames = []

@@ -11,11 +11,17 @@ import threading
 from collections import ChainMap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from sharedarray.descriptor import Descriptor
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
 
 __all__ = [
     "MAX_DESCRIPTORS",
@@ -27,8 +33,18 @@ __all__ = [
     "travels_by",
 ]
 
-# For one result; the kernel passes on 253 at a time.
+# The kernel passes on 253 at a time.
 MAX_DESCRIPTORS = 200
+
+
+@lru_cache(maxsize=1)
+def max_descriptors() -> int:
+    """Return how many descriptors may go with one result."""
+    if resource is None:
+        return 0
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_DESCRIPTORS if soft < 0 else min(MAX_DESCRIPTORS, soft // 8)
+
 
 # Classes that travel up in their own way; see copyreg for what such a function returns.
 _reducers: dict[type, Callable[[Any], Any]] = {}
@@ -56,7 +72,7 @@ def send_descriptor(number: int) -> int | None:
         What `received_descriptor` is to be given; None where the result has too many already.
     """
     descriptors: list[int] = _current.outgoing
-    if len(descriptors) >= MAX_DESCRIPTORS:
+    if len(descriptors) >= max_descriptors():
         return None
     descriptors.append(number)
     return len(descriptors) - 1
