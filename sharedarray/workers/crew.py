@@ -42,6 +42,9 @@ class Crew(Protocol):
     def end(self) -> None:
         """End the workers, wherever they are, and wait for them; once more does nothing."""
 
+    def abandon(self) -> None:
+        """Do what `end` must not have left out, where something came into it."""
+
 
 class SerialCrew:
     """The caller as the only worker: an item runs when its result is asked for."""
@@ -69,3 +72,6 @@ class SerialCrew:
     def end(self) -> None:
         """Forget the work."""
         self._reports = iter(())
+
+    def abandon(self) -> None:
+        """Do nothing."""

@@ -186,8 +186,13 @@ class MapCall:
                 raise
             warnings.warn(f"all results are there, but {death}", RuntimeWarning, stacklevel=3)
         finally:
-            crew.end()
-            self.schedule.close()
+            # Ctrl-C may come before an end has begun, and then again before the next: what must not
+            # be left out is asked for twice, and does nothing the second time.
+            try:
+                crew.end()
+            finally:
+                crew.abandon()
+                self.schedule.close()
 
     def delivered(self) -> None:
         """Note that the user has the results of one claim."""

@@ -221,7 +221,10 @@ class MapReduce(Constructs):
                     n_done += len(results.values)
                     report(n_done)
         finally:
-            reports.close()
+            try:
+                reports.close()
+            finally:
+                reports.close()  # where Ctrl-C has come before the first, see `MapCall.run`
         return [value for start in sorted(parts) for value in parts[start]]
 
     def imap(
@@ -288,7 +291,10 @@ class MapReduce(Constructs):
                             n_done += len(values)
                             report(n_done)
             finally:
-                reports.close()
+                try:
+                    reports.close()
+                finally:
+                    reports.close()  # where Ctrl-C has come before the first, see `MapCall.run`
 
         return results_in_turn()
 

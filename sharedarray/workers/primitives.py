@@ -29,6 +29,7 @@ from typing import Protocol
 
 from sharedarray.descriptor import Descriptor, pipe
 from sharedarray.errors import StopProcessGroup
+from sharedarray.workers.process import signals_blocked
 
 __all__ = ["Primitives", "ProcessPrimitives", "ThreadPrimitives"]
 
@@ -128,6 +129,11 @@ class ProcessPrimitives:
     """For forked children of the process that makes it."""
 
     def __init__(self, n_workers: int, n_words: int) -> None:
+        # Signals are held back, so that no interrupt loses a descriptor.
+        with signals_blocked():
+            self._make(n_workers, n_words)
+
+    def _make(self, n_workers: int, n_words: int) -> None:
         # The words of the schedule, and one for each worker: whether it waits for a wake-up call.
         self._page = memoryview(mmap.mmap(-1, 8 * (n_words + n_workers))).cast("q")
         self._words = self._page[:n_words]

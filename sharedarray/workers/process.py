@@ -42,7 +42,7 @@ from itertools import starmap
 from typing import Any, NoReturn
 
 from sharedarray import forks
-from sharedarray.descriptor import Descriptor, pipe
+from sharedarray.descriptor import pipe
 from sharedarray.errors import ForkInThreadsWarning
 
 try:
@@ -106,8 +106,10 @@ def check_fork() -> None:
 @contextmanager
 def signals_blocked() -> Iterator[set[Any]]:
     """Let this thread get no signal for the length of the block."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    # Asked for first: the call that blocks them may raise what came before, and has blocked them.
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         yield old
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
@@ -169,57 +171,67 @@ def _is_readable(descriptor: int, seconds: float) -> bool:
 
 
 class Process:
-    """A forked child, which runs ``work()`` and ends.
-
-    Parameters
-    ----------
-    work : callable
-        Whatever it raises, the process ends with exit code 1 and a traceback on stderr.
-    lifeline : Lifeline
-        The child dies with it.
+    """A child to be forked, which runs ``work()`` and ends.
 
     Attributes
     ----------
-    pid : int
-        Its number.
-    sentinel : Descriptor or None
-        What becomes readable at its end; None where the kernel has no pidfd.
+    sentinel : int or None
+        A descriptor that becomes readable at its end; None where the kernel has no pidfd.
     exitcode : int or None
         After `reap`: what it gave to `os._exit`, or ``-signal``; None where it is not known.
-
-    Notes
-    -----
-    Made within `forking`.
+    is_reaped : bool
+        Whether the kernel has forgotten it.
     """
 
-    def __init__(self, work: Callable[[], None], lifeline: Lifeline) -> None:
-        self.sentinel: Descriptor | None = None
+    def __init__(self) -> None:
         self.exitcode: int | None = None
         self.is_reaped = False
-        pids: list[int] = []
+        # Filled by single calls of C, so that no interrupt comes between the call of the kernel
+        # and the note of what it gave.
+        self._pids: list[int] = []
+        self._sentinels: list[int] = []
+
+    @property
+    def pid(self) -> int:
+        """Return its number."""
+        return self._pids[0]
+
+    @property
+    def sentinel(self) -> int | None:
+        """Return its pidfd."""
+        return self._sentinels[0] if self._sentinels else None
+
+    def start(self, work: Callable[[], None], lifeline: Lifeline) -> None:
+        """Fork it, within `forking`.
+
+        Parameters
+        ----------
+        work : callable
+            Whatever it raises, the process ends with exit code 1 and a traceback on stderr.
+        lifeline : Lifeline
+            The child dies with it.
+        """
         parent = os.getpid()
         try:
             with _without_pythons_warning():
-                # One call of C, so that no exception comes between the fork and the number.
-                pids.extend(starmap(os.fork, [()]))
+                self._pids.extend(starmap(os.fork, [()]))
         except OSError as error:
             if error.errno == errno.ENOMEM:
                 raise MemoryError("not enough memory to fork a worker") from error
             raise
         finally:
             # On a Python that raises its warning after the fork, the child is here all the same.
-            if pids and pids[0] == 0 and os.getpid() != parent:
+            if os.getpid() != parent:
                 _live(work, lifeline)
-        self.pid = pids[0]
         with suppress(AttributeError, OSError):  # an old kernel; or dead, and reaped by others
-            self.sentinel = Descriptor(os.pidfd_open(self.pid))
+            self._sentinels.extend(map(os.pidfd_open, self._pids))
 
     def ends_within(self, seconds: float) -> bool:
         """Return whether it ends within so many seconds."""
         if self.is_reaped:
             return True
         if self.sentinel is not None:
-            return _is_readable(self.sentinel.number, seconds)
+            return _is_readable(self.sentinel, seconds)
         deadline = time.monotonic() + seconds
         while not (self.is_reaped or self._waited(os.WNOHANG)):
             if time.monotonic() >= deadline:
@@ -229,21 +241,20 @@ class Process:
 
     def kill(self) -> None:
         """End it, whatever it does."""
-        if self.is_reaped:
+        if self.is_reaped or not self._pids:
             return
         with suppress(ProcessLookupError):
             if self.sentinel is not None:
-                signal.pidfd_send_signal(self.sentinel.number, signal.SIGKILL)
+                signal.pidfd_send_signal(self.sentinel, signal.SIGKILL)
             else:
                 os.kill(self.pid, signal.SIGKILL)
 
     def reap(self) -> None:
         """Wait for its end, so that the kernel forgets it; sets `exitcode`."""
-        if not self.is_reaped:
+        if self._pids and not self.is_reaped:
             self._waited(0)
-        if self.sentinel is not None:
-            self.sentinel.close()
-            self.sentinel = None
+        while self._sentinels:
+            os.close(self._sentinels.pop())
 
     def _waited(self, flags: int) -> bool:
         try:

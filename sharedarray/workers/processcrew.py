@@ -102,6 +102,7 @@ class ProcessCrew:
         self._ready: deque[tuple[_Member, Frame]] = deque()
         self._n_running = 0
         self._has_sentinels = True
+        self._next_tick = 0.0
         self._death: WorkerDied | None = None
         self._n_oom_kills = 0
         self._forks: list[int] = []
@@ -118,20 +119,16 @@ class ProcessCrew:
     def _hire(self, rank: int, work: Work, lifeline: Lifeline) -> None:
         ours, theirs = socket.socketpair()
         parents_own(ours)
+        member = _Member(rank, Process(), CoordinatorEnd(ours))
+        self._members.append(member)
         try:
-            process = Process(lambda: self._serve(rank, work, theirs), lifeline)
-        except BaseException:
-            no_longer_parents_own(ours)
-            ours.close()
-            raise
+            member.process.start(lambda: self._serve(rank, work, theirs), lifeline)
         finally:
             theirs.close()
-        member = _Member(rank, process, CoordinatorEnd(ours))
-        self._members.append(member)
         self._n_running += 1
         self._watch(ours.fileno(), member)
-        if process.sentinel is not None:
-            self._watch(process.sentinel.number, member)
+        if member.process.sentinel is not None:
+            self._watch(member.process.sentinel, member)
         else:
             self._has_sentinels = False
 
@@ -153,6 +150,7 @@ class ProcessCrew:
         WorkerDied
             If a worker has died.
         """
+        self._check_owner()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             while self._ready:
@@ -180,10 +178,10 @@ class ProcessCrew:
         if not events and deadline is not None and time.monotonic() >= deadline:
             raise NothingYet
         ended = []
-        if not events and not self._has_sentinels:
-            ended = [
-                m for m in self._members if not m.process.is_reaped and m.process.ends_within(0)
-            ]
+        if not self._has_sentinels and time.monotonic() >= self._next_tick:
+            living = [m for m in self._members if not m.process.is_reaped]
+            ended = [m for m in living if m.process.ends_within(0)]
+            self._next_tick = time.monotonic() + TICK
         for descriptor, event in events:
             member = self._by_descriptor.get(descriptor)
             if member is None:
@@ -191,8 +189,7 @@ class ProcessCrew:
             if event & select.POLLOUT:
                 member.end.flush()
                 self._want_to_write(member)
-            sentinel = member.process.sentinel
-            if sentinel is not None and descriptor == sentinel.number:
+            if descriptor == member.process.sentinel:
                 ended.append(member)
             elif event & ~select.POLLOUT:
                 has_descriptors = self._read(member)
@@ -239,7 +236,7 @@ class ProcessCrew:
         """Reap a worker and stop watching it."""
         self._unwatch(member.end.socket.fileno())
         if member.process.sentinel is not None:
-            self._unwatch(member.process.sentinel.number)
+            self._unwatch(member.process.sentinel)
         member.process.reap()
         self._n_running -= 1
 
@@ -282,6 +279,7 @@ class ProcessCrew:
 
     def grant(self, rank: int, claim: Any) -> None:
         """Send a worker its next claim, None for the end of its work."""
+        self._check_owner()
         member = self._members[rank]
         member.end.send(claim)
         self._want_to_write(member)
@@ -291,6 +289,10 @@ class ProcessCrew:
         if descriptor in self._by_descriptor:
             wants = select.POLLIN | (select.POLLOUT if member.end.has_unsent else 0)
             self._poll.modify(descriptor, wants)
+
+    def _check_owner(self) -> None:
+        if os.getpid() != self._owner:
+            raise RuntimeError("a map goes on only in the process that has started it")
 
     def end(self) -> None:
         """Kill who is still there, and give everything back."""
@@ -306,6 +308,7 @@ class ProcessCrew:
                 no_longer_parents_own(member.end.socket)
                 member.end.close()
                 self._members.pop()
+            self._n_running = 0
             # Whoever was killed may leave children of its own behind.
             forks.settle(self._forks, are_gone=self._are_gone)
             self._forks = []
@@ -313,6 +316,8 @@ class ProcessCrew:
             if self._lifeline is not None:
                 self._lifeline.close()
                 self._lifeline = None
+
+    abandon = end
 
     def _serve(self, rank: int, work: Work, socket: socket.socket) -> None:
         """Be a worker: send what the work reports."""

@@ -117,6 +117,9 @@ class ThreadCrew:
         while len(self._ended) < self._n_started:
             self._reports.get()
 
+    def abandon(self) -> None:
+        """Do nothing: threads that were not waited for end their items alone."""
+
 
 def _serve(
     rank: int, work: Work, next_claim: NextClaim, reports: SimpleQueue[tuple[int, Report] | None]

@@ -142,7 +142,7 @@ class WorkerEnd:
         try:
             n = socket.send_fds(self._socket, [data], descriptors) if descriptors else 0
             self._socket.sendall(memoryview(data)[n:])
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except OSError as error:  # it is gone, or user code has closed or replaced the socket
             raise PeerGone from error
 
     def _read(self, nbytes: int) -> bytearray:
@@ -154,7 +154,7 @@ class WorkerEnd:
                 if not n:
                     raise PeerGone
                 view = view[n:]
-        except ConnectionResetError as error:
+        except OSError as error:  # see above
             raise PeerGone from error
         return data
 

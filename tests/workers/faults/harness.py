@@ -80,7 +80,7 @@ def _surroundings() -> dict[str, Any]:
         "children": children(),
         "threads": {t.name for t in threading.enumerate() if not t.name.startswith("sharedarray-")},
         "mappings": sum("memfd:" in line or "/dev/zero" in line for line in maps),
-        "/dev/shm": set(Path("/dev/shm").glob("*")),
+        "/dev/shm": set(Path("/dev/shm").glob("sharedarray*")),
         "handlers": [signal.getsignal(n) for n in sorted(signal.valid_signals())],
         "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, []),
         "wakeup": wakeup,
