@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain, starmap
+from typing import Any
 
-__all__ = ["Descriptor", "pipe"]
+__all__ = ["Descriptor", "opened", "pipe"]
 
 
-class Descriptor:
+class Descriptor(int):
     """A file descriptor that is closed with the object, in each process for itself.
 
-    So an interrupt at any point between its creation and a ``finally`` leaks nothing.
-
-    Attributes
-    ----------
-    number : int
-        The descriptor; -1 when it is closed.
+    An integer, so that it is made without a step of Python in which an interrupt could lose it.
     """
 
-    __slots__ = ("__weakref__", "number")
+    # In the class, for what was never closed.
+    _is_open = True
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    @property
+    def number(self) -> int:
+        """Return the descriptor, -1 when it is closed."""
+        return int(self) if self._is_open else -1
 
     # An argument, because it may die after the module's globals have, at the interpreter's end.
     def close(self, close: Callable[[int], None] = os.close) -> None:
         """Close it; once more does nothing."""
-        number, self.number = self.number, -1
-        if number >= 0:
-            close(number)
+        if self._is_open:
+            self._is_open = False
+            close(self)
 
     __del__ = close
 
 
+def opened(function: Callable[..., int], *args: Any) -> Descriptor:
+    """Return what a function of C gives, which opens one, as a `Descriptor`."""
+    # One call of C: no interrupt comes between the call of the kernel and the object.
+    (descriptor,) = map(Descriptor, starmap(function, (args,)))
+    return descriptor
+
+
 def pipe() -> tuple[Descriptor, Descriptor]:
     """Return the read end and the write end of a new pipe."""
-    read, write = map(Descriptor, os.pipe())
+    ends: Iterable[int] = chain.from_iterable(starmap(os.pipe, ((),)))
+    read, write = map(Descriptor, ends)
     return read, write

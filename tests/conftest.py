@@ -111,7 +111,8 @@ def descriptors() -> frozenset[str]:
 
 
 def shared_files() -> frozenset[str]:
-    return frozenset(listing("/dev/shm"))
+    # Other programs of the machine come and go there; ours begin with the name of the package.
+    return frozenset(name for name in listing("/dev/shm") if name.startswith("sharedarray"))
 
 
 def listing(folder: str) -> list[str]:

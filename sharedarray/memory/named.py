@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from sharedarray.descriptor import Descriptor
+from sharedarray.descriptor import Descriptor, opened
 from sharedarray.memory import registry
 from sharedarray.memory.allocator import new_block
 from sharedarray.memory.segment import Block, Segment
@@ -68,7 +68,7 @@ def create(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, is_fortra
     header = _header(shape, dtype, is_fortran)
     nbytes = math.prod(shape) * dtype.itemsize
     # Without a name until all is there.
-    descriptor = Descriptor(os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    descriptor = opened(os.open, path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor.number, 0o600)
     try:
         os.posix_fallocate(descriptor.number, 0, len(header) + max(1, nbytes))
@@ -102,7 +102,7 @@ def find(name: str) -> tuple[Block, tuple[int, ...], np.dtype[Any], bool]:
     """
     path = path_of(name)
     try:
-        descriptor = Descriptor(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+        descriptor = opened(os.open, path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError as error:
         message = f"there is no segment of the name {name!r}"
         raise FileNotFoundError(errno.ENOENT, message, str(path)) from error

@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sharedarray.descriptor import Descriptor
+from sharedarray.descriptor import Descriptor, opened
 from sharedarray.memory import registry
 from sharedarray.memory.allocator import Block, new_block
 from sharedarray.memory.segment import SEALS, Segment, memfd_name, total_nbytes
@@ -65,7 +65,7 @@ def attach(segment_id: tuple[int, int], offset: int, serial: int, origin: Origin
         name = str(path.readlink())
         if name != f"/memfd:{memfd_name(segment_id)} (deleted)":
             raise Unreachable("it has been freed since, or the process that pickled it is gone")
-        descriptor = Descriptor(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        descriptor = opened(os.open, path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise Unreachable(f"process {pid}, which pickled it, is gone, or has freed it") from error
     except PermissionError as error:

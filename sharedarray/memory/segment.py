@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from sharedarray import forks
 from sharedarray.config import available_memory, total_memory
-from sharedarray.descriptor import Descriptor
+from sharedarray.descriptor import Descriptor, opened
 
 try:
     import fcntl
@@ -71,9 +71,9 @@ _SURELY_FITS_NBYTES = 64 << 20
 _MFD_NOEXEC_SEAL = 0x0008
 
 _counter = itertools.count(1)
-# The descriptors of segments, and how many each of these really takes; a child inherits the set as
-# it does the descriptors.
-_with_descriptor: weakref.WeakSet[Descriptor] = weakref.WeakSet()
+# The segments that have a descriptor, and how many each of these really takes; a child inherits
+# the set as it does the descriptors.
+_with_descriptor: weakref.WeakSet[Segment] = weakref.WeakSet()
 _PER_SEGMENT = 1 if sys.version_info >= (3, 13) else 2
 
 
@@ -212,7 +212,6 @@ class Segment:
             self.id, descriptor = origin
             self._descriptor = descriptor
             mapping = _map_shared(descriptor.number, total)
-            _with_descriptor.add(descriptor)
         # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError:
         # ndarray(buffer=mapping) would let it close under the array.
         self.bytes: NDArray[np.uint8] = np.frombuffer(
@@ -224,6 +223,8 @@ class Segment:
             tail = memoryview(bytearray(9))
         else:
             tail = memoryview(mapping)[_aligned(nbytes) :]
+        if self._descriptor is not None:
+            _with_descriptor.add(self)
         self.serials = tail[: 8 * n_blocks].cast("Q")
         self.is_seen = tail[8 * n_blocks : 9 * n_blocks]
 
@@ -327,7 +328,7 @@ def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
     if nbytes < DESCRIPTOR_MIN_NBYTES or resource is None or not has_descriptor_to_spare():
         return None
     try:
-        descriptor = Descriptor(_memfd(name))
+        descriptor = _memfd(name)
         os.fchmod(descriptor.number, 0o600)  # born 0777, and /proc/<pid>/fd leads others here
         os.ftruncate(descriptor.number, nbytes)
         # Nobody can make it shorter under our arrays, which would be a SIGBUS at the next touch.
@@ -337,7 +338,6 @@ def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
     # An old kernel, seccomp, vm.memfd_noexec, RLIMIT_NOFILE, RLIMIT_FSIZE, macOS.
     except (OSError, AttributeError):
         return None
-    _with_descriptor.add(descriptor)
     return descriptor
 
 
@@ -347,11 +347,11 @@ def has_descriptor_to_spare() -> bool:
     return soft == resource.RLIM_INFINITY or _PER_SEGMENT * len(_with_descriptor) < soft // 2
 
 
-def _memfd(name: str) -> int:
+def _memfd(name: str) -> Descriptor:
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        return os.memfd_create(name, flags | _MFD_NOEXEC_SEAL)
+        return opened(os.memfd_create, name, flags | _MFD_NOEXEC_SEAL)
     except OSError as error:
         if error.errno != errno.EINVAL:  # what a kernel before 6.3 says to an unknown flag
             raise
-        return os.memfd_create(name, flags)
+        return opened(os.memfd_create, name, flags)

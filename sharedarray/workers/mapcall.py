@@ -179,6 +179,7 @@ class MapCall:
                 else:
                     self._take(rank, report)
                     yield report
+                del received, report  # a large one should be gone before the next is received
             if not self._is_complete:  # the map around this one has stopped
                 raise StopProcessGroup
         except WorkerDied as death:

@@ -220,6 +220,7 @@ class MapReduce(Constructs):
                     call.delivered()
                     n_done += len(results.values)
                     report(n_done)
+                    del results  # see `MapCall.run`
         finally:
             try:
                 reports.close()

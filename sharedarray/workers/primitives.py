@@ -27,7 +27,7 @@ from collections.abc import Callable, MutableSequence
 from threading import Condition
 from typing import Protocol
 
-from sharedarray.descriptor import Descriptor, pipe
+from sharedarray.descriptor import Descriptor, opened, pipe
 from sharedarray.errors import StopProcessGroup
 from sharedarray.workers.process import signals_blocked
 
@@ -198,5 +198,5 @@ def _bell() -> tuple[Descriptor, Descriptor]:
     """Return what is read to wait, and written to wake."""
     if not hasattr(os, "eventfd"):
         return pipe()
-    both = Descriptor(os.eventfd(0, os.EFD_CLOEXEC))
+    both = opened(os.eventfd, 0, os.EFD_CLOEXEC)
     return both, both

@@ -42,7 +42,7 @@ from itertools import starmap
 from typing import Any, NoReturn
 
 from sharedarray import forks
-from sharedarray.descriptor import pipe
+from sharedarray.descriptor import Descriptor, pipe
 from sharedarray.errors import ForkInThreadsWarning
 
 try:
@@ -189,7 +189,7 @@ class Process:
         # Filled by single calls of C, so that no interrupt comes between the call of the kernel
         # and the note of what it gave.
         self._pids: list[int] = []
-        self._sentinels: list[int] = []
+        self._sentinels: list[Descriptor] = []
 
     @property
     def pid(self) -> int:
@@ -199,7 +199,7 @@ class Process:
     @property
     def sentinel(self) -> int | None:
         """Return its pidfd."""
-        return self._sentinels[0] if self._sentinels else None
+        return self._sentinels[0].number if self._sentinels else None
 
     def start(self, work: Callable[[], None], lifeline: Lifeline) -> None:
         """Fork it, within `forking`.
@@ -224,7 +224,7 @@ class Process:
             if os.getpid() != parent:
                 _live(work, lifeline)
         with suppress(AttributeError, OSError):  # an old kernel; or dead, and reaped by others
-            self._sentinels.extend(map(os.pidfd_open, self._pids))
+            self._sentinels.extend(map(Descriptor, map(os.pidfd_open, self._pids)))
 
     def ends_within(self, seconds: float) -> bool:
         """Return whether it ends within so many seconds."""
@@ -253,8 +253,7 @@ class Process:
         """Wait for its end, so that the kernel forgets it; sets `exitcode`."""
         if self._pids and not self.is_reaped:
             self._waited(0)
-        while self._sentinels:
-            os.close(self._sentinels.pop())
+        self._sentinels.clear()
 
     def _waited(self, flags: int) -> bool:
         try:

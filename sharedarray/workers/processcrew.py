@@ -70,6 +70,7 @@ class _Member:
         self.process = process
         self.end = end
         self.fault = ""
+        self.is_gone = False
 
 
 class ProcessCrew:
@@ -179,7 +180,7 @@ class ProcessCrew:
             raise NothingYet
         ended = []
         if not self._has_sentinels and time.monotonic() >= self._next_tick:
-            living = [m for m in self._members if not m.process.is_reaped]
+            living = [m for m in self._members if not m.is_gone]
             ended = [m for m in living if m.process.ends_within(0)]
             self._next_tick = time.monotonic() + TICK
         for descriptor, event in events:
@@ -214,7 +215,7 @@ class ProcessCrew:
 
     def _see_off(self, member: _Member) -> None:
         """Take leave of a worker that has ended or closed its socket, for better or worse."""
-        if member.process.is_reaped:
+        if member.is_gone:
             return
         if not member.process.ends_within(PATIENCE):
             member.fault = member.fault or "it has closed its socket, or runs another program"
@@ -238,13 +239,14 @@ class ProcessCrew:
         if member.process.sentinel is not None:
             self._unwatch(member.process.sentinel)
         member.process.reap()
+        member.is_gone = True
         self._n_running -= 1
 
     def _report_deaths(self, first: _Member) -> WorkerDied:
         """Return the exception for a death, and those that have happened with it."""
         dead = [first]
         for member in self._members:
-            if not member.process.is_reaped and member.process.ends_within(0):
+            if not member.is_gone and member.process.ends_within(0):
                 self._read(member)
                 self._dismiss(member)
                 if not (member.end.has_ended and member.process.exitcode == 0):
@@ -300,7 +302,7 @@ class ProcessCrew:
             return
         with signals_blocked():
             for member in self._members:
-                self._are_gone = self._are_gone and member.process.is_reaped
+                self._are_gone = self._are_gone and member.is_gone
                 member.process.kill()
             while self._members:
                 member = self._members[-1]
