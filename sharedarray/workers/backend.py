@@ -24,15 +24,12 @@ class Backend:
         By which a pool may be asked for it.
     is_parallel : bool
         Whether workers run beside the caller.
-    forks : bool
-        Whether workers are forked processes.
     primitives : callable
         Makes what the workers need to wait for each other.
     """
 
     name: ClassVar[str]
     is_parallel: ClassVar[bool]
-    forks: ClassVar[bool] = False
     primitives: ClassVar[type[ProcessPrimitives] | type[ThreadPrimitives]]
 
     @staticmethod
@@ -72,7 +69,6 @@ class ProcessBackend(Backend):
 
     name = "process"
     is_parallel = True
-    forks = True
     primitives = ProcessPrimitives
 
     @staticmethod

@@ -26,17 +26,16 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from sharedarray import config
 from sharedarray.errors import LostExceptionType, StopProcessGroup, WorkerDied, WorkerException
 from sharedarray.workers.backend import Backend
-from sharedarray.workers.blas import limited_threads
 from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report
 from sharedarray.workers.reports import Claim, Failure, Results
 from sharedarray.workers.sync import Schedule
@@ -120,7 +119,8 @@ class MapCall:
         self.n_workers = n_workers
         self.outer = current_worker()
         self._backend = backend
-        self._timeout = timeout
+        # Longer than anybody waits is for ever, which every clock can count.
+        self._timeout = None if timeout is None or timeout >= 1e9 else float(timeout)
         self._began = time.monotonic()
         self._iterator = items if isinstance(items, Iterator) else None
         self.sequence: Any = items
@@ -164,10 +164,10 @@ class MapCall:
         TimeoutError
             If the results are not there in time.
         """
-        crew = self._backend.crew(self.n_workers, self.schedule, self._settle)
+        crew: Crew | None = None
         try:
-            with limited_threads(self._share) if self._backend.forks else nullcontext():
-                crew.start(self.work)
+            crew = self._backend.crew(self.n_workers, self.schedule, self._settle)
+            crew.start(self.work)
             while True:
                 self._grant(crew)
                 received = self._receive(crew)
@@ -190,9 +190,11 @@ class MapCall:
             # Ctrl-C may come before an end has begun, and then again before the next: what must not
             # be left out is asked for twice, and does nothing the second time.
             try:
-                crew.end()
+                if crew is not None:
+                    crew.end()
             finally:
-                crew.abandon()
+                if crew is not None:
+                    crew.abandon()
                 self.schedule.close()
 
     def delivered(self) -> None:
@@ -235,6 +237,8 @@ class MapCall:
 
     def _receive(self, crew: Crew) -> tuple[int, Report] | None:
         """Return the next report; fetch items from the iterator while there is none."""
+        if self._seconds_left() == 0 and not self._is_complete:
+            self._give_up()  # also where reports keep coming
         while self._may_fetch():
             with suppress(NothingYet):
                 return crew.receive(0)
@@ -245,7 +249,10 @@ class MapCall:
         try:
             return crew.receive(self._seconds_left())
         except NothingYet:
-            raise TimeoutError(f"the results were not there after {self._timeout} s") from None
+            self._give_up()
+
+    def _give_up(self) -> NoReturn:
+        raise TimeoutError(f"the results were not there after {self._timeout} s") from None
 
     def _seconds_left(self) -> float | None:
         if self._timeout is None:

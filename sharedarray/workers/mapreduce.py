@@ -334,13 +334,16 @@ class MapReduce(Constructs):
 
 
 def MapReduceByThread(  # noqa: N802 - the name users know from sharedmem
-    np: int | None = None, *, seed: int | Sequence[int] | None = None
+    np: int | None = None,
+    *,
+    seed: int | Sequence[int] | None = None,
+    trace: Callable[[Span], object] | None = None,
 ) -> MapReduce:
     """Return a `MapReduce` whose workers are threads.
 
     Parameters
     ----------
-    np, seed
+    np, seed, trace
         As for `MapReduce`.
 
     Returns
@@ -353,4 +356,4 @@ def MapReduceByThread(  # noqa: N802 - the name users know from sharedmem
     >>> MapReduceByThread(np=2).map(len, ["ab", "c"])
     [2, 1]
     """
-    return MapReduce(ThreadBackend, np, seed=seed)
+    return MapReduce(ThreadBackend, np, seed=seed, trace=trace)

@@ -29,7 +29,7 @@ from typing import Protocol
 
 from sharedarray.descriptor import Descriptor, opened, pipe
 from sharedarray.errors import StopProcessGroup
-from sharedarray.workers.process import signals_blocked
+from sharedarray.workers.process import signals_blocked, streams_kept
 
 __all__ = ["Primitives", "ProcessPrimitives", "ThreadPrimitives"]
 
@@ -130,7 +130,7 @@ class ProcessPrimitives:
 
     def __init__(self, n_workers: int, n_words: int) -> None:
         # Signals are held back, so that no interrupt loses a descriptor.
-        with signals_blocked():
+        with signals_blocked(), streams_kept():
             self._make(n_workers, n_words)
 
     def _make(self, n_workers: int, n_words: int) -> None:

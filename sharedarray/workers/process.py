@@ -36,13 +36,14 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import starmap
 from typing import Any, NoReturn
 
 from sharedarray import forks
-from sharedarray.descriptor import Descriptor, pipe
+from sharedarray.descriptor import Descriptor, opened, pipe
 from sharedarray.errors import ForkInThreadsWarning
 
 try:
@@ -55,9 +56,9 @@ __all__ = [
     "Process",
     "check_fork",
     "forking",
-    "no_longer_parents_own",
     "parents_own",
     "signals_blocked",
+    "streams_kept",
 ]
 
 # Faults of the code that runs cannot wait.
@@ -69,8 +70,8 @@ _SIGNALS = (
 )
 _F_SETSIG = 10  # Linux; the fcntl module of Python 3.11 has no name for it
 
-# What belongs to a parent alone, to be closed in its children: sockets, and descriptors in a list.
-_parents_own: dict[Any, None] = {}
+# What belongs to a parent alone, to be closed in its children.
+_parents_own: weakref.WeakSet[Any] = weakref.WeakSet()
 _fork_lock = threading.Lock()
 # The signals that the forking thread had blocked before.
 _mask: set[Any] = set()
@@ -99,7 +100,7 @@ def check_fork() -> None:
             "lock that one of them holds now stays locked in the workers. MapReduceByThread "
             "has no such limit",
             ForkInThreadsWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -128,21 +129,41 @@ def forking() -> Iterator[None]:
 
 
 def parents_own(thing: Any) -> None:
-    """Have a socket, or whatever can be closed, closed in all children; called while `forking`."""
-    _parents_own[thing] = None
+    """Have a socket, or whatever can be closed, closed in all children, as long as it lives."""
+    _parents_own.add(thing)
 
 
-def no_longer_parents_own(thing: Any) -> None:
-    """Undo `parents_own`."""
-    _parents_own.pop(thing, None)
+class _End:
+    """A descriptor for `parents_own`."""
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        self.close = descriptor.close
+        parents_own(self)
+
+
+@contextmanager
+def streams_kept() -> Iterator[None]:
+    """Let nothing of ours take the number of a standard stream that is closed.
+
+    What native code, or a program that is started, writes to the stream would go there.
+    """
+    placeholders: list[_End] = []
+    try:
+        while (filler := opened(os.open, os.devnull, os.O_RDWR)) <= 2:
+            placeholders.append(_End(filler))
+        filler.close()
+        yield
+    finally:
+        for end in placeholders:
+            end.close()
 
 
 class Lifeline:
     """A pipe whose end kills all children that hold on to it."""
 
     def __init__(self) -> None:
-        self._read, self._write = pipe()
-        parents_own(self._write)
+        self._read, write = pipe()
+        self._write = _End(write)
 
     def hold(self) -> None:
         """In the child: be killed by the kernel when nobody has the write end any more."""
@@ -159,7 +180,6 @@ class Lifeline:
 
     def close(self) -> None:
         """Cut it."""
-        no_longer_parents_own(self._write)
         self._read.close()
         self._write.close()
 
@@ -314,9 +334,10 @@ def _forget_parent() -> None:
     """Close what only the parent should have, in every forked child of this process."""
     global _fork_lock
     _fork_lock = threading.Lock()
-    while _parents_own:
+    for thing in list(_parents_own):
         with suppress(OSError):
-            _parents_own.popitem()[0].close()
+            thing.close()
+    _parents_own.clear()
 
 
 forks.on_fork(in_child=_forget_parent)

@@ -36,14 +36,15 @@ from typing import Any
 
 from sharedarray import config, forks
 from sharedarray.errors import WorkerDied
+from sharedarray.workers.blas import limited_threads
 from sharedarray.workers.crew import NothingYet, Work
 from sharedarray.workers.process import (
     Lifeline,
     Process,
     forking,
-    no_longer_parents_own,
     parents_own,
     signals_blocked,
+    streams_kept,
 )
 from sharedarray.workers.reports import Failure, Results, portable, text_of_traceback
 from sharedarray.workers.transport import (
@@ -60,6 +61,8 @@ __all__ = ["ProcessCrew"]
 # where the kernel has no sentinels.
 PATIENCE = 0.25
 TICK = 0.05
+# The kernel takes an int of milliseconds.
+LONGEST = 1e6
 
 
 class _Member:
@@ -112,7 +115,8 @@ class ProcessCrew:
     def start(self, work: Work) -> None:
         """Fork the workers; each sends the reports of ``work(rank, next_claim)``."""
         self._n_oom_kills = config.oom_kills()
-        with forking(), forks.recorded() as self._forks:
+        limited = limited_threads(config.share_for(self._n_workers))
+        with forking(), streams_kept(), limited, forks.recorded() as self._forks:
             self._lifeline = Lifeline()
             for rank in range(self._n_workers):
                 self._hire(rank, work, self._lifeline)
@@ -175,7 +179,9 @@ class ProcessCrew:
         seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not self._has_sentinels:
             seconds = TICK if seconds is None else min(seconds, TICK)
-        events = self._poll.poll(None if seconds is None else math.ceil(seconds * 1000))
+        events = self._poll.poll(
+            None if seconds is None else math.ceil(min(seconds, LONGEST) * 1000)
+        )
         if not events and deadline is not None and time.monotonic() >= deadline:
             raise NothingYet
         ended = []
@@ -307,7 +313,6 @@ class ProcessCrew:
             while self._members:
                 member = self._members[-1]
                 member.process.reap()
-                no_longer_parents_own(member.end.socket)
                 member.end.close()
                 self._members.pop()
             self._n_running = 0

@@ -29,7 +29,7 @@ def check_progress(progress: Progress) -> None:
                 "progress=True shows a bar of tqdm, which is not installed: "
                 "pip install 'sharedarray-toolkit[progress]', or give a callable"
             ) from error
-    elif progress not in (None, False) and not callable(progress):
+    elif progress is not None and progress is not False and not callable(progress):
         raise TypeError(f"progress must be True or callable, not {progress!r}")
 
 

@@ -28,6 +28,7 @@ Ownership
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -107,8 +108,10 @@ class ThreadCrew:
 
     def end(self) -> None:
         """Wait for the workers that have not ended, at the end of the items they run."""
-        # In a forked copy of the process the threads do not exist.
-        if len(self._ended) >= self._n_started or os.getpid() != self._owner:
+        if len(self._ended) >= self._n_started:
+            return
+        # In a forked copy of the process the threads do not exist; at its end they do not run.
+        if os.getpid() != self._owner or sys.is_finalizing():
             return
         self._stop()
         for claims in self._claims:

@@ -294,7 +294,7 @@ class CoordinatorEnd:
         """Send a claim, as far as the socket takes it now."""
         try:
             body = pickle.dumps(claim, 5)
-        except BaseException as error:
+        except Exception as error:
             error.add_note(
                 f"item {claim.start} comes from an iterator, and has to be pickled for worker "
                 "processes; a sequence is inherited"

@@ -96,17 +96,22 @@ def is_safe(value: Any) -> bool:
 
 def dump(report: Any, file: Any, descriptors: list[int]) -> None:
     """Pickle to a file, and list the descriptors that have to go with it."""
+    outer = getattr(_current, "outgoing", None)  # see `loading`
     _current.outgoing = descriptors
-    pickler = pickle.Pickler(file, 5)
-    pickler.dispatch_table = _dispatch_table
-    pickler.dump(report)
+    try:
+        pickler = pickle.Pickler(file, 5)
+        pickler.dispatch_table = _dispatch_table
+        pickler.dump(report)
+    finally:
+        _current.outgoing = outer
 
 
 @contextmanager
 def loading(descriptors: list[Descriptor]) -> Iterator[None]:
     """Have a pickle that is loaded in the block find the descriptors that came with it."""
+    outer = getattr(_current, "incoming", None)  # unpickling may run any code, a map too
     _current.incoming = descriptors
     try:
         yield
     finally:
-        _current.incoming = None
+        _current.incoming = outer

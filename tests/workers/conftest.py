@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import traceback
+import warnings
 
 import pytest
 
-from sharedarray import config
-from tests.workers.support import POOLS, THREADED, make_pool
+from sharedarray import ForkInThreadsWarning, config
+from tests.workers.support import FORKED, PARALLEL, POOLS, SHARING, THREADED, make_pool
 
 LIMIT = 40  # seconds, longer than what a script may take
 
@@ -49,21 +51,40 @@ def stacks():
 def plain_settings(monkeypatch):
     for name in config.ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
-    yield
+    with warnings.catch_warnings():
+        # A test runs beside the main thread, see above, which holds no lock.
+        warnings.simplefilter("ignore", ForkInThreadsWarning)
+        yield
     config.set_debug(False)
     config.set_num_workers(None)
 
 
-@pytest.fixture(params=POOLS, ids=lambda kind: f"{kind[0]}-{kind[1]}")
-def pool(request):
-    """Every kind of pool."""
-    return make_pool(request.param)
+def pools_of(kinds):
+    def make(request):
+        return make_pool(request.param)
+
+    return pytest.fixture(make, params=kinds, ids=lambda kind: f"{kind[0]}-{kind[1]}")
 
 
-@pytest.fixture(params=THREADED, ids=lambda kind: f"{kind[0]}-{kind[1]}")
-def threaded(request):
-    """Every pool that has workers beside the caller."""
-    return make_pool(request.param)
+pool = pools_of(POOLS)  # every kind
+sharing = pools_of(SHARING)  # whose workers share the objects of the test
+parallel = pools_of(PARALLEL)  # with workers beside the caller
+threaded = pools_of(THREADED)
+forked = pools_of(FORKED)
+
+
+@pytest.fixture
+def fork_calls(monkeypatch):
+    """What grows by one whenever this process forks."""
+    calls = []
+    fork = os.fork
+
+    def note():
+        calls.append(os.getpid())
+        return fork()
+
+    monkeypatch.setattr(os, "fork", note)
+    return calls
 
 
 @pytest.fixture

@@ -21,15 +21,15 @@ NAME = "sharedarray-"  # what the names of worker threads begin with
 SCRIPT_LIMIT = 30  # seconds
 
 # np=0 and the serial backend run in the caller; 7 is more than most sequences here have items.
-POOLS = [
-    ("thread", 0),
-    ("thread", 1),
-    ("thread", 2),
-    ("thread", 3),
-    ("thread", 7),
-    ("serial", None),
-]
-THREADED = [(backend, np) for backend, np in POOLS if backend == "thread" and np]
+THREADED = [("thread", np) for np in (1, 2, 3, 7)]
+FORKED = [("process", np) for np in (1, 2, 3, 7)] if hasattr(os, "fork") else []
+PARALLEL = [*THREADED, *FORKED]
+SERIAL = [("thread", 0), ("serial", None)]
+SHARING = [*THREADED, *SERIAL]  # whose workers share the objects of the test
+POOLS = [*SHARING, *FORKED]
+# For what depends on the backend and not on the number of workers.
+BACKENDS = ["thread", "process"] if FORKED else ["thread"]
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def make_pool(kind, **options):
@@ -46,26 +46,6 @@ def reason_of(pool, work, sequence, **options):
     with pytest.raises(WorkerException) as caught:
         pool.map(work, sequence, **options)
     return caught.value.reason
-
-
-class Meeting:
-    """Where workers wait for each other: until `n` have come, or for a short while.
-
-    What must not happen cannot be waited for. A worker that is alone by right leaves after
-    `patience` seconds; where the others can come, all go on as soon as they are there.
-    """
-
-    def __init__(self, n, patience=0.2):
-        self._n = n
-        self._patience = patience
-        self._n_here = 0
-        self._changed = threading.Condition()
-
-    def attend(self):
-        with self._changed:
-            self._n_here += 1
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._n_here >= self._n, self._patience)
 
 
 def in_threads(*functions, limit=20):

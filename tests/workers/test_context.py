@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
 from contextvars import Context, ContextVar
 
 import numpy as np
@@ -11,6 +9,8 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
+from tests.workers.meeting import Barrier
+from tests.workers.support import each_backend, in_threads
 
 # A test runs in a thread of its own, see conftest: what it sets ends with it.
 setting = ContextVar("setting", default="nothing")
@@ -30,20 +30,22 @@ def test_variables_of_a_worker_do_not_leak_back(pool):
     assert pool.map(lambda _: setting.get(), [1]) == ["by caller"]
 
 
-def test_variables_of_one_worker_are_not_those_of_another():
-    barrier = threading.Barrier(3)
+@each_backend
+def test_variables_of_one_worker_are_not_those_of_another(backend):
+    barrier = Barrier(3)
 
     def work(i):
         setting.set(i)
-        barrier.wait(20)
+        barrier.wait()
         return setting.get()
 
-    assert MapReduce("thread", 3).map(work, range(3)) == [0, 1, 2]
+    assert MapReduce(backend, 3).map(work, range(3)) == [0, 1, 2]
 
 
-def test_idle_workers_forget_the_variables():
+@each_backend
+def test_idle_workers_forget_the_variables(backend):
     setting.set("first map")
-    pool = MapReduce("thread", 2)
+    pool = MapReduce(backend, 2)
     pool.map(lambda _: setting.set("by worker") and None, range(4))
     assert Context().run(pool.map, lambda _: setting.get(), range(4)) == ["nothing"] * 4
 
@@ -77,8 +79,7 @@ def test_errstate_of_the_caller_holds(pool):
     with np.errstate(all="raise"), pytest.raises(WorkerException) as caught:
         pool.map(log, [1, 0])
     assert isinstance(caught.value.reason, FloatingPointError)
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with np.errstate(all="ignore"):  # any warning is an error here
         assert pool.map(log, [1, 0]) == [0, -np.inf]
 
 
@@ -100,35 +101,47 @@ def test_errstate_is_back_in_the_next_map(pool):
 # num_workers is one of ours
 
 
-def test_share_of_the_workers():
+@each_backend
+def test_share_of_the_workers(backend):
     with sharedarray.num_workers(8):
         for np_, share in [(1, 8), (2, 4), (3, 2), (8, 1), (100, 1)]:
-            counts = MapReduce("thread", np_).map(lambda _: sharedarray.cpu_count(), range(100))
+            counts = MapReduce(backend, np_).map(lambda _: sharedarray.cpu_count(), range(100))
             assert set(counts) == {share}
         assert sharedarray.cpu_count() == 8
 
 
+@each_backend
 @pytest.mark.parametrize("source", ["environment", "function"])
-def test_share_of_every_source(monkeypatch, source):
+def test_share_of_every_source(monkeypatch, backend, source):
     if source == "environment":
         monkeypatch.setenv("SHAREDARRAY_NUM_WORKERS", "6")
     else:
         sharedarray.set_num_workers(6)
-    assert MapReduce("thread", 2).map(lambda _: MapReduce().np, range(5)) == [3] * 5
+    assert MapReduce(backend, 2).map(lambda _: MapReduce().np, range(5)) == [3] * 5
 
 
 def test_serial_has_no_share_to_give():
     with sharedarray.num_workers(8):
-        assert MapReduce("serial").map(lambda _: sharedarray.cpu_count(), [1]) == [8]
+        for pool in (MapReduce("serial"), MapReduce("process", 0), MapReduce("thread", 0)):
+            assert pool.map(lambda _: sharedarray.cpu_count(), [1]) == [8]
 
 
-def test_worker_may_choose_its_own_count():
+def test_share_holds_in_a_thread_that_a_process_starts():
+    def work(_):
+        return in_threads(sharedarray.cpu_count)
+
+    with sharedarray.num_workers(8):
+        assert MapReduce("process", 2).map(work, range(4)) == [[4]] * 4
+
+
+@each_backend
+def test_worker_may_choose_its_own_count(backend):
     def work(_):
         with sharedarray.num_workers(5):
             return sharedarray.cpu_count()
 
     with sharedarray.num_workers(7):
-        assert MapReduce("thread", 2).map(work, range(4)) == [5] * 4
+        assert MapReduce(backend, 2).map(work, range(4)) == [5] * 4
         assert sharedarray.cpu_count() == 7
 
 

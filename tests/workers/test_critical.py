@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 
 import pytest
 
+import sharedarray
 from sharedarray import MapReduce
-from tests.workers.support import Meeting, reason_of
+from tests.workers.meeting import Event, Meeting, Semaphore
+from tests.workers.support import each_backend, reason_of
 
 nothing = contextlib.nullcontext()
 
 
 def count_up(pool, block):
     """Let 8 items add 1 in `block`, and meet between reading and writing where they can."""
-    counter, meeting = [0], Meeting(2)
+    counter, meeting = sharedarray.zeros(1, int), Meeting(2)
 
     def work(_):
         with block:
-            old = counter[0]
+            old = int(counter[0])
             meeting.attend()
             counter[0] = old + 1
 
     pool.map(work, range(8), chunksize=1)
-    return counter[0]
+    return int(counter[0])
 
 
 def test_critical_loses_no_update(pool):
@@ -32,12 +33,13 @@ def test_critical_loses_no_update(pool):
 
 
 @pytest.mark.parametrize("np", [2, 3, 7])
-def test_without_critical_updates_are_lost(np):
-    assert count_up(MapReduce("thread", np), nothing) < 8
+@each_backend
+def test_without_critical_updates_are_lost(backend, np):
+    assert count_up(MapReduce(backend, np), nothing) < 8
 
 
 @pytest.mark.usefixtures("restless")
-def test_critical_holds_one_worker_at_a_time():
+def test_critical_holds_one_thread_at_a_time():
     inside, most = 0, 0
 
     def work(_):
@@ -52,9 +54,26 @@ def test_critical_holds_one_worker_at_a_time():
     assert (inside, most) == (0, 1)
 
 
-def test_only_the_block_is_critical():
+@pytest.mark.parametrize("np", [2, 3, 8])
+def test_critical_holds_one_process_at_a_time(np):
+    counts = sharedarray.zeros(3, int)  # inside, at most inside, entered
+
+    def work(_):
+        with pool.critical:
+            counts[0] += 1
+            counts[1] = max(counts[:2])
+            counts[2] += 1
+            counts[0] -= 1
+
+    pool = MapReduce("process", np)
+    pool.map(work, range(5_000))
+    assert counts.tolist() == [0, 1, 5_000]
+
+
+@each_backend
+def test_only_the_block_is_critical(backend):
     # Item 0 goes on after its block; the others need not wait for its end.
-    first_is_in, others = threading.Event(), threading.Semaphore(0)
+    first_is_in, others = Event(), Semaphore()
 
     def work(i):
         if i == 0:
@@ -62,13 +81,13 @@ def test_only_the_block_is_critical():
                 first_is_in.set()
                 others.acquire(timeout=0.1)  # in vain: they have time to come, and to wait
             return all(others.acquire(timeout=10) for _ in range(5))
-        first_is_in.wait(20)
+        first_is_in.wait()
         with pool.critical:
             pass
         others.release()
         return True
 
-    pool = MapReduce("thread", 2)
+    pool = MapReduce(backend, 2)
     assert all(pool.map(work, range(6), chunksize=1))
 
 
@@ -101,20 +120,21 @@ def test_critical_in_critical(pool):
     assert isinstance(reason_of(pool, work, range(10)), RuntimeError)
 
 
-def test_critical_holds_on_after_an_attempt_to_enter_again():
-    counter, meeting = [0], Meeting(2)
+@each_backend
+def test_critical_holds_on_after_an_attempt_to_enter_again(backend):
+    counter, meeting = sharedarray.zeros(1, int), Meeting(2)
 
     def work(_):
         with pool.critical:
             with contextlib.suppress(RuntimeError), pool.critical:
                 pytest.fail("entered twice")
-            old = counter[0]
+            old = int(counter[0])
             meeting.attend()
             counter[0] = old + 1
 
-    pool = MapReduce("thread", 2)
+    pool = MapReduce(backend, 2)
     pool.map(work, range(8), chunksize=1)
-    assert counter == [8]
+    assert counter[0] == 8
 
 
 def test_critical_may_be_entered_many_times_by_an_item(pool):

@@ -8,7 +8,7 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
-from tests.workers.support import run_script
+from tests.workers.support import each_backend, run_script
 
 
 @pytest.fixture
@@ -66,7 +66,8 @@ def test_items_run_in_their_order(pool):
 
 
 @pytest.mark.usefixtures("debug")
-def test_constructs_work():
+@each_backend
+def test_constructs_work(backend):
     order = []
 
     def work(i):
@@ -76,13 +77,21 @@ def test_constructs_work():
             order.append(pool.local.last)
         return pool.local.rank, pool.tls.rng.integers(10**9)
 
-    pool = MapReduce("thread", 3, seed=5)
+    pool = MapReduce(backend, 3, seed=5)
     drawn = pool.map(work, range(10))
     assert order == list(range(10))
     assert {rank for rank, _ in drawn} == {0}
     sharedarray.set_debug(False)
-    again = MapReduce("thread", 3, seed=5)
+    again = MapReduce(backend, 3, seed=5)
     assert [n for _, n in drawn] == again.map(lambda i: again.local.rng.integers(10**9), range(10))
+
+
+@pytest.mark.usefixtures("debug")
+def test_nothing_is_forked(fork_calls):
+    for sequence in (range(9), iter(range(9))):
+        assert MapReduce(np=3).map(abs, sequence) == list(range(9))
+        assert list(MapReduce(np=3).imap(abs, range(9))) == list(range(9))
+    assert fork_calls == []
 
 
 @pytest.mark.usefixtures("debug")
@@ -101,19 +110,28 @@ def test_number_of_workers_stays_what_it_is():
 
 
 BREAKPOINT = """
-sharedarray.set_debug(True)
+sharedarray.set_debug({debug})
 
 def work(item):
     breakpoint()
     return item + 1
 
-print(MapReduce("thread", 2).map(work, [7]))
+print({pool}.map(work, [7]))
 """
 
 
-def test_breakpoint_in_the_work_function(tmp_path):
+@pytest.mark.parametrize(
+    ("pool", "debug"),
+    [
+        ("MapReduce('thread', 2)", True),
+        ("MapReduce(np=2)", True),
+        ("MapReduce(np=0)", False),
+        ("MapReduce('serial')", False),
+    ],
+)
+def test_breakpoint_in_the_work_function(tmp_path, pool, debug):
     commands = "up\ndown\np item * 1000\nitem = 41\nc\n"
-    printed = run_script(BREAKPOINT, tmp_path, stdin=commands)
+    printed = run_script(BREAKPOINT.format(pool=pool, debug=debug), tmp_path, stdin=commands)
     assert "7000" in printed
     assert "[42]" in printed
 
@@ -127,12 +145,15 @@ def work(item):
     return 1 // (stars - 21)
 
 try:
-    MapReduce("thread", 2).map(work, [1, 7])
+    MapReduce(BACKEND, 2).map(work, [1, 7])
 except ZeroDivisionError:
     pdb.post_mortem()
 """
 
 
-def test_post_mortem_is_in_the_work_function(tmp_path):
-    printed = run_script(POST_MORTEM, tmp_path, stdin="p stars * 1000\nq\n")
+@each_backend
+def test_post_mortem_is_in_the_work_function(tmp_path, backend):
+    printed = run_script(
+        f"BACKEND = {backend!r}" + POST_MORTEM, tmp_path, stdin="p stars * 1000\nq\n"
+    )
     assert "21000" in printed

@@ -1,9 +1,9 @@
-"""What `map` returns, what it does with its arguments, and where `reduce` runs."""
+"""What `map` returns, who runs it, and what it does with its arguments; see test_reduce too."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -14,11 +14,13 @@ import sharedarray
 from sharedarray import (
     MapReduce,
     MapReduceByThread,
+    ProcessBackend,
     SerialBackend,
     ThreadBackend,
     WorkerException,
 )
-from tests.workers.support import POOLS, make_pool
+from tests.workers.meeting import Barrier, Log, here
+from tests.workers.support import POOLS, each_backend, make_pool
 
 
 def square(x):
@@ -28,7 +30,9 @@ def square(x):
 # backends and worker counts
 
 
-@pytest.mark.parametrize("backend", ["thread", "serial", ThreadBackend, SerialBackend])
+@pytest.mark.parametrize(
+    "backend", ["thread", "process", "serial", ThreadBackend, ProcessBackend, SerialBackend]
+)
 @pytest.mark.parametrize("np", [None, 0, 1, 2, 3, 7])
 @pytest.mark.parametrize("n_items", [0, 1, 2, 5, 100])
 def test_results_come_in_input_order(backend, np, n_items):
@@ -50,21 +54,46 @@ def test_by_thread_runs_in_other_threads():
     )
 
 
-@pytest.mark.parametrize(("backend", "np"), [("serial", 3), ("serial", None), ("thread", 0)])
+def test_by_default_runs_in_other_processes():
+    pids = MapReduce(np=2).map(lambda _: os.getpid(), range(4))
+    assert os.getpid() not in pids
+    assert set(MapReduceByThread(2).map(lambda _: os.getpid(), range(4))) == {os.getpid()}
+
+
+@pytest.mark.parametrize(
+    ("backend", "np"), [("serial", 3), ("serial", None), ("thread", 0), ("process", 0)]
+)
 def test_serial_runs_in_the_caller(backend, np):
-    idents = MapReduce(backend, np).map(lambda _: threading.get_ident(), range(20))
-    assert set(idents) == {threading.get_ident()}
+    assert set(MapReduce(backend, np).map(lambda _: here(), range(20))) == {here()}
 
 
+@each_backend
 @pytest.mark.parametrize("np", [1, 2, 3, 7])
-def test_np_workers_run_side_by_side(np):
+def test_np_workers_run_side_by_side(backend, np):
     # The barrier opens only where np items run at the same time.
-    barrier = threading.Barrier(np)
-    idents = MapReduce("thread", np).map(
-        lambda _: (barrier.wait(20), threading.get_ident())[1], range(np), chunksize=1
+    barrier = Barrier(np)
+    workers = MapReduce(backend, np).map(
+        lambda _: (barrier.wait(), here())[1], range(np), chunksize=1
     )
-    assert len(set(idents)) == np
-    assert threading.get_ident() not in idents
+    assert len(set(workers)) == np
+    assert here() not in workers
+
+
+@pytest.mark.parametrize("n_items", [1, 2, 3])
+def test_no_more_processes_than_items(fork_calls, n_items):
+    pool = MapReduce("process", 10_000)
+    assert pool.map(square, range(n_items)) == [i * i for i in range(n_items)]
+    assert len(fork_calls) == n_items
+
+
+def test_nothing_to_do_forks_nothing(fork_calls):
+    pool = MapReduce("process", 2)
+    assert pool.map(square, []) == []
+    assert pool.map(square, range(3), minlength=4) == [0, 1, 4]
+    assert list(pool.imap(square, [])) == []
+    assert fork_calls == []
+    pool.map(square, range(4), minlength=4)
+    assert len(fork_calls) == 2
 
 
 @pytest.mark.parametrize("n_items", [1, 2, 3])
@@ -139,15 +168,22 @@ def test_none_results_and_falsy_results_are_kept(pool):
     assert pool.map(lambda x: x, values) == values
 
 
-def test_exceptions_returned_as_values_are_results(pool):
-    errors = [ValueError("a"), KeyboardInterrupt(), SystemExit(3), StopIteration(), GeneratorExit()]
-    results = pool.map(lambda e: e, errors)
-    assert all(got is put for got, put in zip(results, errors, strict=True))
+ERRORS = [
+    ValueError,
+    *(ValueError("a"), KeyboardInterrupt(), SystemExit(3), StopIteration(), GeneratorExit()),
+    WorkerException(ValueError("b"), "text"),
+]
 
 
-def test_exception_classes_and_worker_exceptions_as_values(pool):
-    values = [ValueError, WorkerException(ValueError(), "text")]
-    assert pool.map(lambda e: e, values) == values
+def test_exceptions_returned_as_values_are_results(sharing):
+    results = sharing.map(lambda e: e, ERRORS)
+    assert all(got is put for got, put in zip(results, ERRORS, strict=True))
+
+
+def test_exceptions_returned_by_processes_are_results(forked):
+    results = forked.map(lambda e: e, ERRORS)
+    assert results[0] is ValueError
+    assert [repr(error) for error in results] == [repr(error) for error in ERRORS]
 
 
 def test_hundred_thousand_trivial_items(pool):
@@ -176,25 +212,25 @@ def test_star_of_an_item_that_cannot_be_spread(pool):
 # minlength
 
 
+@each_backend
 @pytest.mark.parametrize(("n_items", "in_caller"), [(4, True), (5, False), (6, False)])
-def test_shorter_than_minlength_runs_in_the_caller(n_items, in_caller):
-    idents = MapReduce("thread", 2).map(
-        lambda _: threading.get_ident(), range(n_items), minlength=5
-    )
-    assert [ident == threading.get_ident() for ident in idents] == [in_caller] * n_items
+def test_shorter_than_minlength_runs_in_the_caller(backend, n_items, in_caller):
+    workers = MapReduce(backend, 2).map(lambda _: here(), range(n_items), minlength=5)
+    assert [worker == here() for worker in workers] == [in_caller] * n_items
 
 
-def test_positional_order_of_the_arguments():
+@each_backend
+def test_positional_order_of_the_arguments(backend):
     seen = []
-    results = MapReduce("thread", 2).map(
-        lambda a, b: (a, b, threading.get_ident()),
+    results = MapReduce(backend, 2).map(
+        lambda a, b: (a, b, here()),
         [(1, 2), (3, 4)],
-        lambda a, b, ident: seen.append(ident) or a + b,
+        lambda a, b, worker: seen.append(worker) or a + b,
         True,
         3,
     )
     assert results == [3, 7]
-    assert set(seen) == {threading.get_ident()}
+    assert set(seen) == {here()}
 
 
 # chunksize
@@ -211,134 +247,43 @@ def test_chunksize_does_not_change_results(pool, chunksize, n_items):
     ("chunksize", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), ("1", TypeError)]
 )
 def test_bad_chunksize_raises_before_any_work(pool, chunksize, error):
-    started = []
+    started = Log()
     for sequence in ([], [1, 2]):
-        with pytest.raises(error):
-            pool.map(started.append, sequence, chunksize=chunksize)
-    assert started == []
+        for run in (pool.map, pool.imap):
+            with pytest.raises(error):
+                run(started.append, sequence, chunksize=chunksize)
+    assert len(started) == 0
 
 
-def test_chunksize_items_go_to_one_worker():
-    def work(_):
-        if not started.is_set():
-            started.set()
-            second.wait(20)  # until the other worker has its own chunk
-        else:
-            second.set()
-        return threading.get_ident()
-
-    started, second = threading.Event(), threading.Event()
-    idents = MapReduce("thread", 2).map(work, range(6), chunksize=3)
-    assert len(set(idents[:3])) == len(set(idents[3:])) == 1
-    assert idents[0] != idents[3]
+BAD = {
+    "func": {"func": 3},
+    "reduce": {"reduce": 3},
+    "chunksize": {"chunksize": 0},
+    "timeout": {"timeout": -1},
+    "progress": {"progress": "bar"},
+    "sequence": {"sequence": 5},
+}
 
 
-# reduce
+@pytest.mark.parametrize("name", ["map", "imap"])
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_bad_arguments_raise_before_any_fork(fork_calls, bad, name):
+    with pytest.raises((TypeError, ValueError)):
+        getattr(MapReduce("process", 2), name)(**{"func": abs, "sequence": [1, 2]} | bad)
+    assert fork_calls == []
 
 
-def test_reduce_runs_in_the_calling_thread(pool):
-    idents = pool.map(square, range(50), reduce=lambda _: threading.get_ident())
-    assert set(idents) == {threading.get_ident()}
-
-
-def test_what_reduce_returns_is_kept_in_input_order(pool):
-    assert pool.map(square, range(50), reduce=lambda x: -x) == [-i * i for i in range(50)]
-    assert pool.map(square, range(3), reduce=lambda x: None) == [None] * 3
-
-
-def test_reduce_is_called_once_for_each_result(pool):
-    seen = []
-    pool.map(square, range(50), seen.append)
-    assert sorted(seen) == [i * i for i in range(50)]
-
-
-def test_tuples_are_spread_over_the_arguments_of_reduce(pool):
-    Pair = namedtuple("Pair", "a b")
-    results = [(), (1,), (1, 2), Pair(3, 4), [5, 6], None, "ab"]
-    expected = [(), (1,), (1, 2), (3, 4), ([5, 6],), (None,), ("ab",)]
-    assert pool.map(lambda x: x, results, reduce=lambda *a: a) == expected
-
-
-def test_reduce_is_not_called_for_no_items(pool):
-    assert pool.map(square, [], reduce=lambda x: pytest.fail("called")) == []
-
-
-@pytest.mark.parametrize("reduce", [3, "add"])
-def test_reduce_must_be_callable(pool, reduce):
-    for sequence in ([], [1]):
-        with pytest.raises(TypeError):
-            pool.map(square, sequence, reduce)
-
-
-def test_reduce_gets_results_as_they_arrive(threaded):
-    # Item 1 ends only after `reduce` has had the result of item 0.
-    reduced = threading.Event()
-
+@each_backend
+def test_chunksize_items_go_to_one_worker(backend):
     def work(i):
-        return i if i == 0 else reduced.wait(10)
+        if i % 3 == 0:
+            both.wait()  # until the other worker has its own chunk
+        return here()
 
-    def reduce(result):
-        reduced.set()
-        return result
-
-    assert threaded.map(work, range(2), reduce, chunksize=1) == [0, True]
-
-
-def test_serial_reduce_gets_results_as_they_arrive():
-    trace = []
-    MapReduce("serial").map(
-        lambda i: trace.append(f"work {i}"),
-        range(3),
-        lambda _: trace.append("reduce"),
-        chunksize=1,
-    )
-    assert trace == ["work 0", "reduce", "work 1", "reduce", "work 2", "reduce"]
-
-
-def test_reduce_does_not_wait_for_an_earlier_item():
-    reduced = threading.Event()
-
-    def work(i):
-        return reduced.wait(10) if i == 0 else i
-
-    def reduce(result):
-        order.append(result)
-        reduced.set()
-        return result
-
-    order = []
-    assert MapReduce("thread", 2).map(work, range(2), reduce) == [True, 1]
-    assert order == [1, True]
-
-
-@pytest.mark.parametrize("error", [ValueError("v"), KeyboardInterrupt(), SystemExit(4)])
-@pytest.mark.parametrize("k", [0, 3, 9])
-def test_exceptions_of_reduce_come_out_as_they_are(pool, error, k):
-    def reduce(x):
-        if x == k:
-            raise error
-        return x
-
-    with pytest.raises(type(error)) as caught:
-        pool.map(lambda x: x, range(10), reduce)
-    assert caught.value is error
-    assert pool.map(square, range(100)) == [i * i for i in range(100)]
-
-
-def test_exception_of_reduce_ends_a_long_map(pool):
-    n_started = 0
-
-    def work(i):
-        nonlocal n_started
-        n_started += 1  # may lose counts: an upper bound is all that is asked for
-        return i
-
-    def reduce(x):
-        raise ValueError(x)
-
-    with pytest.raises(ValueError, match="0"):
-        pool.map(work, range(1_000_000), reduce, chunksize=1)
-    assert n_started < 500_000
+    both = Barrier(2)
+    workers = MapReduce(backend, 2).map(work, range(6), chunksize=3)
+    assert len(set(workers[:3])) == len(set(workers[3:])) == 1
+    assert workers[0] != workers[3]
 
 
 # everything at once, against the list comprehension

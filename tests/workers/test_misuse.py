@@ -10,7 +10,8 @@ import time
 import pytest
 
 from sharedarray import MapReduce, WorkerException
-from tests.workers.support import reason_of
+from tests.workers.meeting import Barrier, Event, Log, Semaphore
+from tests.workers.support import each_backend, reason_of
 
 # where there is no worker
 
@@ -59,8 +60,9 @@ def test_in_the_generator(pool, use):
 
 
 @constructs
-def test_in_a_map_of_another_pool(pool, use):
-    other = MapReduce("thread", 2)
+@each_backend
+def test_in_a_map_of_another_pool(pool, backend, use):
+    other = MapReduce(backend, 2)
     assert isinstance(reason_of(other, lambda _: use(pool), [1]), RuntimeError)
 
 
@@ -71,88 +73,91 @@ def test_in_a_thread_that_an_item_has_started(pool, use):
             try:
                 use(pool)
             except RuntimeError:
-                refused.append(True)
+                refused.append(1)
 
         thread = threading.Thread(target=run)
         thread.start()
         thread.join(10)
 
-    refused = []
+    refused = Log()
     pool.map(work, [1])
     # A build without the GIL starts threads in a copy of the context: there it is a worker's own.
-    assert refused == [True] or getattr(sys.flags, "thread_inherit_context", False)
+    assert list(refused) == [1] or getattr(sys.flags, "thread_inherit_context", False)
 
 
 # no hang
 
 
+@each_backend
 @pytest.mark.parametrize("waiting_in", ["critical", "ordered"])
-def test_failure_while_the_others_wait(waiting_in):
+def test_failure_while_the_others_wait(backend, waiting_in):
     """The first item holds what the others want, and fails."""
-    all_here = threading.Barrier(3)
-    went_on = []
+    all_here, swallowed = Barrier(3), Event()
 
     def work(i):
         if i == 0:
             with getattr(pool, waiting_in):
-                all_here.wait(20)
+                all_here.wait()
                 time.sleep(0.02)  # so that the others do wait; if not yet, the more is tested
                 raise ValueError("the first")
-        all_here.wait(20)
+        all_here.wait()
         try:
             with getattr(pool, waiting_in):
-                went_on.append(i)
+                pass
         except Exception:
-            went_on.append("swallowed")
+            swallowed.set()
 
-    pool = MapReduce("thread", 3)
+    pool = MapReduce(backend, 3)
     reason = reason_of(pool, work, range(3), chunksize=1)
     assert str(reason) == "the first"
-    assert "swallowed" not in went_on
+    assert not swallowed.is_set()
     assert pool.map(abs, [-1] * 10) == [1] * 10
 
 
-def test_failure_of_an_item_outside_while_the_others_wait_for_its_turn():
-    others = threading.Semaphore(0)
+@each_backend
+def test_failure_of_an_item_outside_while_the_others_wait_for_its_turn(backend):
+    others = Semaphore()
 
     def work(i):
         if i == 0:
             for _ in range(2):
-                others.acquire(timeout=20)
+                others.acquire()
             raise ValueError("the first")
         others.release()
         with pool.ordered:
             pass
 
-    pool = MapReduce("thread", 3)
+    pool = MapReduce(backend, 3)
     assert str(reason_of(pool, work, range(30), chunksize=1)) == "the first"
 
 
-def test_exception_of_reduce_while_workers_wait():
-    waiting = threading.Semaphore(0)
+@each_backend
+def test_exception_of_reduce_while_workers_wait(backend):
+    waiting = Semaphore()
 
     def work(i):
         if i == 0:
             return i
         if i == 1:
-            return given_up.wait(20)
+            return given_up.wait()
         waiting.release()
         with pool.ordered:
             return i
 
     def reduce(_):
         for _ in range(2):
-            waiting.acquire(timeout=20)
+            waiting.acquire()
         given_up.set()
         raise ValueError("by reduce")
 
-    given_up = threading.Event()
-    pool = MapReduce("thread", 3)
+    given_up = Event()
+    pool = MapReduce(backend, 3)
     with pytest.raises(ValueError, match="by reduce"):
         pool.map(work, range(10), reduce, chunksize=1)
 
 
-def test_exception_of_the_generator_while_workers_wait():
+@each_backend
+def test_exception_of_the_generator_while_workers_wait(backend):
     def generate():
         yield from range(3)
         raise ValueError("by generator")
@@ -163,13 +168,14 @@ def test_exception_of_the_generator_while_workers_wait():
         with pool.ordered:
             pass
 
-    pool = MapReduce("thread", 3)
+    pool = MapReduce(backend, 3)
     for _ in range(20):
         with pytest.raises(ValueError, match="by generator"):
             pool.map(work, generate())
 
 
-def test_stubborn_items_do_not_hang():
+@each_backend
+def test_stubborn_items_do_not_hang(backend):
     """Items that catch everything are ended at their end."""
 
     def work(i):
@@ -185,5 +191,5 @@ def test_stubborn_items_do_not_hang():
                 if i == 3:
                     raise
 
-    pool = MapReduce("thread", 3)
+    pool = MapReduce(backend, 3)
     assert isinstance(reason_of(pool, work, range(100), chunksize=1), (ValueError, RuntimeError))

@@ -1,14 +1,15 @@
-"""Maps inside maps, and pools that several threads use."""
+"""Maps inside maps."""
 
 from __future__ import annotations
 
-import threading
+from itertools import product
 
 import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
-from tests.workers.support import Meeting, in_threads
+from tests.workers.meeting import Event, Log, Meeting, here
+from tests.workers.support import BACKENDS, each_backend
 
 
 def test_map_in_reduce(pool):
@@ -33,28 +34,51 @@ def test_map_in_a_worker_of_the_same_pool(pool, depth):
     assert pool.map(work, [(0,), (1,)]) == expected[depth]
 
 
-def test_nested_maps_of_threads_and_serial():
-    def work(i):
-        return serial.map(lambda j: threaded.map(lambda k: (i, j, k), range(2)), range(2))
+@pytest.mark.parametrize("backends", list(product([*BACKENDS, "serial"], repeat=3)), ids=", ".join)
+def test_nested_maps_of_all_backends(backends):
+    def outer_work(i):
+        def middle_work(j):
+            def inner_work(k):
+                return (i, j, k), here()
 
-    threaded, serial = MapReduce("thread", 2), MapReduce("serial")
-    assert threaded.map(work, range(3)) == [
-        [[(i, j, k) for k in range(2)] for j in range(2)] for i in range(3)
-    ]
+            return inner.map(inner_work, range(2)), here()
+
+        return middle.map(middle_work, range(2)), here()
+
+    outer, middle, inner = (MapReduce(backend, 2) for backend in backends)
+    found = outer.map(outer_work, range(3))
+    items, places = [], set()
+    for middles, outer_place in found:
+        for inners, middle_place in middles:
+            for item, inner_place in inners:
+                items.append(item)
+                places.add((outer_place, middle_place, inner_place))
+    assert items == list(product(range(3), range(2), range(2)))
+    for outer_place, middle_place, inner_place in places:
+        levels = zip(
+            backends,
+            (here(), outer_place, middle_place),
+            (outer_place, middle_place, inner_place),
+            strict=True,
+        )
+        for backend, above, below in levels:
+            assert (above == below) is (backend == "serial")
+            assert (above[0] == below[0]) is (backend != "process")
 
 
-def test_share_shrinks_with_depth():
+@each_backend
+def test_share_shrinks_with_depth(backend):
     def work(depth):
         if depth == 3:
             return [sharedarray.cpu_count()]
-        inner = MapReduce("thread").map(work, [depth + 1])[0]
+        inner = MapReduce(backend).map(work, [depth + 1])[0]
         return [sharedarray.cpu_count(), *inner]
 
     with sharedarray.num_workers(8):
-        pool = MapReduce("thread", 2)
+        pool = MapReduce(backend, 2)
         # The inner maps have one item each, so one worker, which may use all of the share.
         assert pool.map(work, [0, 0]) == [[4, 4, 4, 4]] * 2
-        assert pool.map(lambda _: MapReduce("thread", 2).map(
+        assert pool.map(lambda _: MapReduce(backend, 2).map(
             lambda _: sharedarray.cpu_count(), range(2)), range(2)) == [[2, 2]] * 2  # fmt: skip
         assert sharedarray.cpu_count() == 8
 
@@ -86,12 +110,12 @@ def test_failure_of_a_nested_map_that_is_handled(pool):
 
 
 def test_constructs_in_nested_maps_of_one_pool(pool):
-    logs = {}
+    logs = {i: Log(20) for i in (*range(6), "outer")}
 
     def outer(i):
         def inner(j):
             with pool.ordered:
-                logs.setdefault(i, []).append(j)
+                logs[i].append(j)
             with pool.critical:
                 return pool.local.rank
 
@@ -99,18 +123,18 @@ def test_constructs_in_nested_maps_of_one_pool(pool):
         ranks = pool.map(inner, range(20), chunksize=1)
         assert set(ranks) <= set(range(max(1, pool.np)))
         with pool.ordered:
-            logs.setdefault("outer", []).append(pool.local.x)
+            logs["outer"].append(pool.local.x)
         with pool.critical:
             return i
 
     pool.map(outer, range(6), chunksize=1)
-    assert logs.pop("outer") == list(range(6))
-    assert logs == {i: list(range(20)) for i in range(6)}
+    assert list(logs.pop("outer")) == list(range(6))
+    assert {i: list(log) for i, log in logs.items()} == {i: list(range(20)) for i in range(6)}
 
 
 def test_inner_map_within_a_block_of_the_outer_one(pool):
     """An inner map has its own `critical` and `ordered`: it does not wait for the outer block."""
-    log = []
+    log = Log()
 
     def inner(j):
         with pool.ordered, pool.critical:
@@ -123,12 +147,13 @@ def test_inner_map_within_a_block_of_the_outer_one(pool):
             pool.map(inner, [])
 
     pool.map(outer, range(0, 30, 3))
-    assert log == list(range(30))
+    assert list(log) == list(range(30))
 
 
-def test_ordered_of_the_outer_pool_in_an_inner_map():
-    outer, inner = MapReduce("thread", 3), MapReduce("thread", 2)
-    log = []
+@each_backend
+def test_ordered_of_the_outer_pool_in_an_inner_map(backend):
+    outer, inner = MapReduce(backend, 3), MapReduce("thread", 2)
+    log = Log()
 
     def outer_work(i):
         def inner_work(j):
@@ -139,51 +164,92 @@ def test_ordered_of_the_outer_pool_in_an_inner_map():
         inner.map(inner_work, range(3))
 
     outer.map(outer_work, range(20), chunksize=1)
-    assert log == list(range(20))
+    assert list(log) == list(range(20))
+
+
+def test_ordered_of_the_outer_pool_is_out_of_reach_of_inner_processes():
+    # They cannot take part in the order of their worker.
+    for outer, words in ((MapReduce("process", 2), "process"), (MapReduce("thread", 2), "thread")):
+
+        def inner_work(_, outer=outer):
+            with outer.ordered:
+                pass
+
+        def outer_work(_, inner_work=inner_work):
+            return MapReduce("process", 1).map(inner_work, [1])
+
+        with pytest.raises(WorkerException) as caught:
+            outer.map(outer_work, range(3))
+        reason = caught.value.reason.reason
+        assert type(reason) is RuntimeError
+        assert "ordered" in str(reason)
+        assert words in str(reason)
+
+
+def test_critical_of_outer_threads_is_out_of_reach_of_inner_processes():
+    outer, inner = MapReduce("thread", 2), MapReduce("process", 1)
+
+    def work(_):
+        with outer.critical:
+            pass
+
+    with pytest.raises(WorkerException) as caught:
+        outer.map(lambda _: inner.map(work, [1]), range(3))
+    reason = caught.value.reason.reason
+    assert type(reason) is RuntimeError
+    assert "critical" in str(reason)
 
 
 def count_up(block, outer, inner):
-    counter, meeting = [0], Meeting(2)
+    counter, meeting = sharedarray.zeros(1, int), Meeting(2)
 
     def add(_):
         with block:
-            old = counter[0]
+            old = int(counter[0])
             meeting.attend()
             counter[0] = old + 1
 
     outer.map(lambda _: inner.map(add, range(4), chunksize=1), range(2), chunksize=1)
-    return counter[0]
+    return int(counter[0])
+
+
+CRITICAL = [("thread", "thread"), ("process", "process"), ("process", "thread")]
+CRITICAL = [pair for pair in CRITICAL if set(pair) <= set(BACKENDS)]
 
 
 @pytest.mark.parametrize("n_outer", [1, 2])
-def test_critical_of_the_outer_pool_in_an_inner_map(n_outer):
+@pytest.mark.parametrize("backends", CRITICAL, ids=" in ".join)
+def test_critical_of_the_outer_pool_in_an_inner_map(n_outer, backends):
     """Workers of an inner map exclude each other too, and wait instead of failing."""
-    outer, inner = MapReduce("thread", n_outer), MapReduce("thread", 2)
+    outer, inner = MapReduce(backends[0], n_outer), MapReduce(backends[1], 2)
     assert count_up(outer.critical, outer, inner) == 8
 
 
-def test_critical_of_the_inner_pool_does_not_exclude_the_workers_of_the_outer_one():
+@pytest.mark.parametrize("backends", CRITICAL, ids=" in ".join)
+def test_critical_of_the_inner_pool_does_not_exclude_the_workers_of_the_outer_one(backends):
     # The twin: each of the two inner maps has a block of its own.
-    outer, inner = MapReduce("thread", 2), MapReduce("thread", 1)
+    outer, inner = MapReduce(backends[0], 2), MapReduce(backends[1], 1)
     assert count_up(inner.critical, outer, inner) < 8
 
 
-def test_critical_of_two_pools_in_one_another():
-    outer, inner = MapReduce("thread", 2), MapReduce("thread", 2)
-    counter = [0]
+@pytest.mark.parametrize("backends", CRITICAL, ids=" in ".join)
+def test_critical_of_two_pools_in_one_another(backends):
+    outer, inner = (MapReduce(backend, 2) for backend in backends)
+    counter = sharedarray.zeros(1, int)
 
     def add(_):
         with inner.critical, outer.critical:
             counter[0] += 1
 
     outer.map(lambda _: inner.map(add, range(50)), range(20))
-    assert counter == [1000]
+    assert counter[0] == 1000
 
 
-def test_inner_map_ends_with_the_outer_one():
+@each_backend
+def test_inner_map_ends_with_the_outer_one(backend):
     """A map that loses items because the map around it has failed must not return a short list."""
-    outer, inner = MapReduce("thread", 2), MapReduce("thread", 2)
-    returned, waiting = [], threading.Event()
+    outer, inner = MapReduce(backend, 2), MapReduce("thread", 2)
+    returned, waiting = Event(), Event()
 
     def inner_work(j):
         if j == 3:
@@ -194,72 +260,11 @@ def test_inner_map_ends_with_the_outer_one():
 
     def outer_work(i):
         if i == 0:
-            waiting.wait(20)
+            waiting.wait()
             raise ValueError("the first")
-        returned.append(inner.map(inner_work, range(4), chunksize=1))
+        inner.map(inner_work, range(4), chunksize=1)
+        returned.set()
 
     with pytest.raises(WorkerException, match="the first"):
         outer.map(outer_work, range(2), chunksize=1)
-    assert returned == []
-
-
-# several threads
-
-
-def test_two_threads_on_one_pool(pool):
-    start = threading.Barrier(2)
-
-    def run(sign):
-        start.wait(20)
-        return [pool.map(lambda i: sign * i, range(20), reduce=lambda x: (x,)) for _ in range(50)]
-
-    plus, minus = in_threads(lambda: run(1), lambda: run(-1))
-    assert plus == [[(i,) for i in range(20)]] * 50
-    assert minus == [[(-i,) for i in range(20)]] * 50
-
-
-def test_two_threads_on_one_pool_at_the_same_time():
-    # The barrier opens only where workers of both maps run.
-    barrier = threading.Barrier(4)
-    pool = MapReduce("thread", 2)
-
-    def run(sign):
-        def work(i):
-            barrier.wait(20)
-            with pool.ordered:
-                pool.local.x = sign * i
-            with pool.critical:
-                return pool.local.x, pool.local.rank
-
-        return pool.map(work, range(6), chunksize=1)
-
-    plus, minus = in_threads(lambda: run(1), lambda: run(-1))
-    assert [x for x, _ in plus] == [0, 1, 2, 3, 4, 5]
-    assert [x for x, _ in minus] == [0, -1, -2, -3, -4, -5]
-    assert {rank for _, rank in plus} == {rank for _, rank in minus} == {0, 1}
-
-
-def test_failure_in_one_thread_leaves_the_other_alone():
-    pool = MapReduce("thread", 2)
-    failed, running = threading.Event(), threading.Event()
-
-    def good(i):
-        running.set()
-        return failed.wait(20) and i
-
-    def bad(_):
-        running.wait(20)
-        raise ValueError
-
-    def run_bad():
-        with pytest.raises(WorkerException):
-            pool.map(bad, range(4))
-        failed.set()
-
-    results, _ = in_threads(lambda: pool.map(good, range(10)), run_bad)
-    assert results == list(range(10))
-
-
-def test_thread_may_end_and_others_use_the_pool(pool):
-    for _ in range(20):
-        assert in_threads(lambda: pool.map(abs, [-1, -2, -3])) == [[1, 2, 3]]
+    assert not returned.is_set()

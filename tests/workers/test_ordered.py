@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 
 import pytest
 
 from sharedarray import MapReduce
-from tests.workers.support import reason_of
+from tests.workers.meeting import Barrier, Event, Log, Semaphore
+from tests.workers.support import each_backend, reason_of
 
 nothing = contextlib.nullcontext()
 
 
-def log_in_order(pool, block, **options):
+def log_in_order(pool, block, patience=0.05, **options):
     """Let items log themselves; item 0 waits for another to be first, where one can be."""
-    somebody, log = threading.Event(), []
+    somebody, log = Event(), Log()
 
     def work(i):
         with block:
             if i == 0:
-                somebody.wait(0.2)
+                somebody.wait(patience)
             log.append(i)
             somebody.set()
 
     pool.map(work, range(20), **options)
-    return log
+    return list(log)
 
 
 @pytest.mark.parametrize("chunksize", [None, 1, 3, 100])
@@ -36,13 +36,15 @@ def test_ordered_keeps_the_order(pool, chunksize):
 
 @pytest.mark.parametrize("np", [2, 3, 7])
 @pytest.mark.parametrize("chunksize", [None, 1, 3])
-def test_without_ordered_the_order_is_lost(np, chunksize):
-    pool = MapReduce("thread", np)
-    assert log_in_order(pool, nothing, chunksize=chunksize) != list(range(20))
+@each_backend
+def test_without_ordered_the_order_is_lost(backend, np, chunksize):
+    pool = MapReduce(backend, np)
+    assert log_in_order(pool, nothing, patience=5, chunksize=chunksize) != list(range(20))
 
 
-def test_ordered_waits_for_an_item_that_has_not_come_yet():
-    log, somebody = [], threading.Event()
+@each_backend
+def test_ordered_waits_for_an_item_that_has_not_come_yet(backend):
+    log, somebody = Log(), Event()
 
     def work(i):
         if i == 0:
@@ -51,14 +53,15 @@ def test_ordered_waits_for_an_item_that_has_not_come_yet():
             log.append(i)
             somebody.set()
 
-    pool = MapReduce("thread", 3)
+    pool = MapReduce(backend, 3)
     pool.map(work, range(6), chunksize=1)
-    assert log == list(range(6))
+    assert list(log) == list(range(6))
 
 
-def test_only_the_block_is_ordered():
+@each_backend
+def test_only_the_block_is_ordered(backend):
     # Item 0 goes on after its block; the others need not wait for its end.
-    others = threading.Semaphore(0)
+    others = Semaphore()
 
     def work(i):
         with pool.ordered:
@@ -68,44 +71,45 @@ def test_only_the_block_is_ordered():
             return True
         return all(others.acquire(timeout=10) for _ in range(5))
 
-    pool = MapReduce("thread", 2)
+    pool = MapReduce(backend, 2)
     assert all(pool.map(work, range(6), chunksize=1))
 
 
-def test_items_run_side_by_side_before_their_turn():
-    barrier = threading.Barrier(3)
+@each_backend
+def test_items_run_side_by_side_before_their_turn(backend):
+    barrier = Barrier(3)
 
     def work(i):
-        barrier.wait(20)
+        barrier.wait()
         with pool.ordered:
             return i
 
-    pool = MapReduce("thread", 3)
+    pool = MapReduce(backend, 3)
     assert pool.map(work, range(9), chunksize=1) == list(range(9))
 
 
 @pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("chunksize", [None, 1, 3])
 def test_ordered_with_a_thousand_items(pool, chunksize):
-    log = []
+    log = Log()
 
     def work(i):
         with pool.ordered:
             log.append(i)
 
     pool.map(work, range(1000), chunksize=chunksize)
-    assert log == list(range(1000))
+    assert list(log) == list(range(1000))
 
 
 def test_ordered_with_a_generator(pool):
-    log = []
+    log = Log()
 
     def work(i):
         with pool.ordered:
             log.append(i)
 
     pool.map(work, (i for i in range(200)))
-    assert log == list(range(200))
+    assert list(log) == list(range(200))
 
 
 @pytest.mark.usefixtures("restless")
@@ -116,7 +120,7 @@ def test_ordered_with_a_generator(pool):
     ids=["odd", "even", "last", "first", "none"],
 )
 def test_items_may_skip_ordered(pool, enters, chunksize):
-    log = []
+    log = Log()
 
     def work(i):
         if enters(i):
@@ -124,11 +128,11 @@ def test_items_may_skip_ordered(pool, enters, chunksize):
                 log.append(i)
 
     pool.map(work, range(1000), chunksize=chunksize)
-    assert log == [i for i in range(1000) if enters(i)]
+    assert list(log) == [i for i in range(1000) if enters(i)]
 
 
 def test_leaving_ordered_by_an_exception_passes_the_turn(pool):
-    log = []
+    log = Log()
 
     def work(i):
         with contextlib.suppress(ValueError), pool.ordered:
@@ -136,7 +140,7 @@ def test_leaving_ordered_by_an_exception_passes_the_turn(pool):
             raise ValueError
 
     pool.map(work, range(100))
-    assert log == list(range(100))
+    assert list(log) == list(range(100))
 
 
 @pytest.mark.parametrize("k", [0, 5, 19])
@@ -168,7 +172,7 @@ def test_ordered_twice_in_an_item(pool, chunksize):
 
 
 def test_ordered_twice_in_turn_after_suppressing(pool):
-    log = []
+    log = Log()
 
     def work(i):
         with pool.ordered:
@@ -177,7 +181,7 @@ def test_ordered_twice_in_turn_after_suppressing(pool):
             log.append(i)
 
     pool.map(work, range(100))
-    assert log == list(range(100))
+    assert list(log) == list(range(100))
 
 
 def test_ordered_in_critical(pool):
@@ -191,7 +195,7 @@ def test_ordered_in_critical(pool):
 
 
 def test_critical_in_ordered(pool):
-    log = []
+    log = Log()
 
     def work(i):
         with pool.ordered, pool.critical:
@@ -200,4 +204,4 @@ def test_critical_in_ordered(pool):
             pass
 
     pool.map(work, range(200))
-    assert log == list(range(200))
+    assert list(log) == list(range(200))

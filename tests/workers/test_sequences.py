@@ -12,7 +12,8 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
-from tests.workers.support import THREADED, make_pool
+from tests.workers.meeting import Barrier, Log, here
+from tests.workers.support import PARALLEL, each_backend, make_pool
 
 
 class Numbers:
@@ -21,10 +22,10 @@ class Numbers:
     def __init__(self, n, *, bad=()):
         self._n = n
         self._bad = bad
-        self.n_len_calls = 0
+        self.len_calls = Log()
 
     def __len__(self):
-        self.n_len_calls += 1
+        self.len_calls.append(1)
         return self._n
 
     def __getitem__(self, i):
@@ -114,6 +115,17 @@ def test_what_cannot_be_iterated(pool, wrong):
 def test_rows_of_an_array_are_the_items(pool):
     a = np.arange(12.0).reshape(4, 3)
     assert pool.map(np.sum, a) == [3.0, 12.0, 21.0, 30.0]
+
+
+def test_rows_of_an_array_are_views(sharing):
+    a = np.arange(12.0).reshape(4, 3)
+    assert all(np.shares_memory(row, a) for row in sharing.map(lambda row: row, a))
+
+
+def test_rows_of_a_shared_array_are_views_in_processes_too(pool):
+    a = sharedarray.arange(12.0).reshape(4, 3)
+    assert pool.map(lambda row: row.fill(row.sum()), a) == [None] * 4
+    assert a.tolist() == [[i] * 3 for i in (3, 12, 21, 30)]
     assert all(np.shares_memory(row, a) for row in pool.map(lambda row: row, a))
 
 
@@ -121,27 +133,45 @@ def test_items_of_an_array_are_its_elements(pool):
     assert {type(x) for x in pool.map(lambda x: x, np.arange(3.0))} == {np.float64}
 
 
-def test_items_are_not_copied(pool):
+def test_items_are_not_copied(sharing):
     items = [object() for _ in range(20)]
-    assert all(a is b for a, b in zip(pool.map(lambda x: x, items), items, strict=True))
+    assert all(a is b for a, b in zip(sharing.map(lambda x: x, items), items, strict=True))
 
 
 def test_length_is_read_once(pool):
     numbers = Numbers(5)
     assert pool.map(lambda x: x, numbers) == [0, 10, 20, 30, 40]
-    assert numbers.n_len_calls == 1
+    assert len(numbers.len_calls) == 1
+
+
+def test_items_of_a_sequence_are_inherited_by_processes(forked):
+    items = [(lambda i=i: i) for i in range(20)]  # which do not pickle
+    assert forked.map(lambda item: item(), items) == list(range(20))
+
+
+def test_items_of_a_generator_are_pickled_for_processes(forked):
+    with pytest.raises(Exception, match="pickle") as caught:
+        forked.map(lambda item: item(), (lambda: 7 for _ in range(20)))
+    assert not isinstance(caught.value, WorkerException)
+    assert "iterator" in "".join(caught.value.__notes__)
 
 
 def test_sequence_that_grows_meanwhile(pool):
     items = [1, 2, 3]
     assert pool.map(lambda x: items.append(x) or x, items) == [1, 2, 3]
+    assert set(items) == {1, 2, 3}
+
+
+def test_sequence_that_reduce_lets_grow(pool):
+    items = [1, 2, 3]
+    assert pool.map(lambda x: x, items, items.append) == [None] * 3
     assert sorted(items) == [1, 1, 2, 2, 3, 3]
 
 
 def test_sequence_that_shrinks_meanwhile_is_an_error(pool):
     items = list(range(10))
     with pytest.raises(WorkerException) as caught:
-        pool.map(lambda x: items.clear(), items, chunksize=1)
+        pool.map(lambda x: items.clear(), items, chunksize=3)
     assert isinstance(caught.value.reason, IndexError)
 
 
@@ -153,15 +183,16 @@ def test_error_of_getitem_is_that_of_the_item(pool):
     assert pool.map(lambda x: x, Numbers(3)) == [0, 10, 20]
 
 
-def test_items_of_a_sequence_are_looked_up_in_the_workers():
+@each_backend
+def test_items_of_a_sequence_are_looked_up_in_the_workers(backend):
     class Where:
         def __len__(self):
             return 4
 
         def __getitem__(self, i):
-            return threading.get_ident()
+            return here()
 
-    assert threading.get_ident() not in MapReduce("thread", 2).map(lambda x: x, Where())
+    assert here() not in MapReduce(backend, 2).map(lambda x: x, Where())
 
 
 # generators
@@ -199,14 +230,16 @@ def test_generator_is_consumed_a_few_items_ahead(pool, chunksize):
     source = Source(500)
     results = pool.map(lambda i: i, source, source.reduce, chunksize=chunksize)
     assert results == list(range(500))
-    assert source.most_ahead <= 4 * max(1, pool.np) * (chunksize or 1) + 1
+    # Two claims a worker; a single one where the caller does the work.
+    assert source.most_ahead <= (2 * pool.np or 1) * (chunksize or 1)
 
 
-def test_generator_feeds_every_worker():
+@each_backend
+def test_generator_feeds_every_worker(backend):
     # The barrier opens only where three items run at the same time.
-    barrier = threading.Barrier(3)
+    barrier = Barrier(3)
     items = (i for i in range(9))
-    assert len(MapReduce("thread", 3).map(lambda _: barrier.wait(20), items)) == 9
+    assert len(MapReduce(backend, 3).map(lambda _: barrier.wait(), items)) == 9
 
 
 def test_generator_runs_in_the_calling_thread(pool):
@@ -224,10 +257,10 @@ def test_exception_of_a_generator_comes_out_as_it_is(pool, n, error):
     assert pool.map(abs, [-1]) == [1]
 
 
-def test_exception_of_a_generator_while_workers_wait_for_items(threaded):
+def test_exception_of_a_generator_while_workers_wait_for_items(parallel):
     source = Source(1, ValueError("v"))
     with pytest.raises(ValueError, match="v"):
-        threaded.map(lambda i: i, source)
+        parallel.map(lambda i: i, source)
 
 
 def test_infinite_generator_ends_with_a_failing_item(pool):
@@ -267,7 +300,7 @@ def test_generator_is_closed_when_a_map_fails(pool):
     assert closed == [threading.get_ident()]
 
 
-@pytest.mark.parametrize("kind", THREADED)
+@pytest.mark.parametrize("kind", PARALLEL)
 def test_hundred_thousand_items_of_a_generator(kind):
     results = make_pool(kind).map(lambda i: i, (i for i in range(100_000)), chunksize=100)
     assert results == list(range(100_000))

@@ -1,0 +1,156 @@
+"""Threads of BLAS and OpenMP: a worker process has its share of them, where threadpoolctl is."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+
+import sharedarray
+from sharedarray import MapReduce, WorkerException
+from sharedarray.workers import blas
+from tests.workers.meeting import Event, Meeting
+from tests.workers.support import in_threads
+
+MOST = 64  # threads of the library, when nobody limits it
+
+
+class Library:
+    """What has threads: their number, and the limits that were asked for in this process."""
+
+    def __init__(self):
+        self.n_threads = MOST
+        self.limits = []
+        self.n_searches = 0
+        self.on_limit = lambda: None
+        self.before_restoring = self.after_restoring = lambda limit: None
+
+
+class Limit:
+    """What threadpoolctl gives: it limits as soon as it is made."""
+
+    def __init__(self, library, limits):
+        self._library = library
+        self.before = library.n_threads
+        library.n_threads = min(library.n_threads, limits)
+        library.limits.append(limits)
+        library.on_limit()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self._library.before_restoring(self)
+        self._library.n_threads = self.before
+        self._library.after_restoring(self)
+
+
+@pytest.fixture
+def _forgetful():
+    def forget():
+        blas._threadpoolctl.cache_clear()
+        blas._thread_pools.cache_clear()
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def library(monkeypatch, _forgetful):
+    """A library whose threads the threadpoolctl of this test can limit."""
+    found = Library()
+
+    class ThreadpoolController:
+        def __init__(self):
+            found.n_searches += 1
+
+        def limit(self, *, limits, user_api=None):
+            assert user_api is None, "BLAS and OpenMP, both"
+            return Limit(found, limits)
+
+    module = types.ModuleType("threadpoolctl")
+    module.ThreadpoolController = ThreadpoolController
+    monkeypatch.setitem(sys.modules, "threadpoolctl", module)
+    yield found
+    found.__init__()  # lets go of what the test has put into it
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_without_threadpoolctl_nothing_happens(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert MapReduce("process", 2).map(abs, range(4)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("np", "share"), [(1, 8), (2, 4), (3, 2), (7, 1), (20, 1)])
+def test_each_process_has_its_share(library, np, share):
+    with sharedarray.num_workers(8):
+        found = MapReduce("process", np).map(lambda _: library.n_threads, range(20))
+    assert found == [share] * 20
+    assert library.limits == [share]
+
+
+def test_the_caller_has_its_threads_back(library):
+    seen = []
+    MapReduce("process", 2).map(abs, range(9), lambda _: seen.append(library.n_threads))
+    assert seen == [MOST] * 9
+    with pytest.raises(WorkerException):
+        MapReduce("process", 2).map(lambda i: 1 // i, range(9))
+    assert library.n_threads == MOST
+
+
+def test_the_caller_has_its_threads_back_when_no_process_can_be_had(library, monkeypatch):
+    def refuse():
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr("os.fork", refuse)
+    with pytest.raises(BlockingIOError):
+        MapReduce("process", 2).map(abs, range(9))
+    assert library.n_threads == MOST
+
+
+def test_the_caller_has_its_threads_back_after_two_maps_at_once(library):
+    # The limits overlap where they can, and the one that came first is taken back first.
+    both, first_is_gone, limits = Meeting(2), Event(), []
+
+    def before_restoring(limit):
+        if limit.before != MOST:
+            first_is_gone.wait(1)
+
+    def after_restoring(limit):
+        limits.append(limit)
+        if limit.before == MOST:
+            first_is_gone.set()
+
+    library.on_limit = both.attend
+    library.before_restoring, library.after_restoring = before_restoring, after_restoring
+    in_threads(*[lambda: MapReduce("process", 2).map(abs, range(4))] * 2)
+    assert len(limits) == 2
+    assert library.n_threads == MOST
+
+
+def test_processes_in_processes_have_a_share_of_the_share(library):
+    inner = MapReduce("process", 2)
+
+    def work(_):
+        return library.n_threads, inner.map(lambda _: library.n_threads, range(2))
+
+    with sharedarray.num_workers(8):
+        assert MapReduce("process", 2).map(work, range(3)) == [(4, [2, 2])] * 3
+
+
+@pytest.mark.parametrize("pool", [MapReduce("serial"), MapReduce("thread", 2), MapReduce(np=0)])
+def test_where_nothing_is_forked_nothing_is_limited(library, pool):
+    assert pool.map(lambda _: library.n_threads, range(4)) == [MOST] * 4
+    assert library.limits == []
+
+
+def test_libraries_are_looked_for_once_and_again_after_an_import(library, monkeypatch):
+    pool = MapReduce("process", 2)
+    for _ in range(3):
+        pool.map(abs, range(4))
+    assert library.n_searches == 1
+    monkeypatch.setitem(sys.modules, "brings_a_library", types.ModuleType("brings_a_library"))
+    pool.map(abs, range(4))
+    assert library.n_searches == 2
