@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterable
 from itertools import chain, starmap
 from typing import Any
 
-__all__ = ["Descriptor", "opened", "pipe"]
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Descriptor", "above_streams", "opened", "pipe"]
 
 
 class Descriptor(int):
@@ -32,6 +37,16 @@ class Descriptor(int):
             close(self)
 
     __del__ = close
+
+
+def above_streams(number: int) -> int:
+    """Return a descriptor, moved where it has the number of a standard stream that is closed."""
+    if number > 2:
+        return number
+    try:
+        return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(number)
 
 
 def opened(function: Callable[..., int], *args: Any) -> Descriptor:

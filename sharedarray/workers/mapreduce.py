@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, TypeVar
@@ -311,6 +312,8 @@ class MapReduce(Constructs):
         is_lazy: bool,
     ) -> MapCall | None:
         """Choose who runs a map, and how many; None where there is nothing to run."""
+        if sys.is_finalizing():
+            raise RuntimeError("a map cannot start while the interpreter ends")
         n_items = None if isinstance(items, Iterator) else len(items)
         if n_items == 0:
             return None

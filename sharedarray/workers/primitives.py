@@ -21,6 +21,7 @@ Ownership
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Callable, MutableSequence
@@ -135,7 +136,12 @@ class ProcessPrimitives:
 
     def _make(self, n_workers: int, n_words: int) -> None:
         # The words of the schedule, and one for each worker: whether it waits for a wake-up call.
-        self._page = memoryview(mmap.mmap(-1, 8 * (n_words + n_workers))).cast("q")
+        try:
+            self._page = memoryview(mmap.mmap(-1, 8 * (n_words + n_workers))).cast("q")
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+            raise MemoryError("not enough memory for a page of counters") from error
         self._words = self._page[:n_words]
         self.words: MutableSequence[int] = self._words  # type: ignore[assignment]
         self._is_waiting = self._page[n_words:]
@@ -178,9 +184,10 @@ class ProcessPrimitives:
         """Give back the page and the descriptors of this process; its children keep theirs."""
         for view in (self._words, self._is_waiting, self._page):
             view.release()
-        for ends in (self._mutex, self._critical, *self._bells):
-            for end in ends:
-                end.close()
+        with signals_blocked():
+            for ends in (self._mutex, self._critical, *self._bells):
+                for end in ends:
+                    end.close()
 
     def reaches_here(self) -> bool:
         """Return true: whoever has it has inherited it."""

@@ -43,7 +43,7 @@ from itertools import starmap
 from typing import Any, NoReturn
 
 from sharedarray import forks
-from sharedarray.descriptor import Descriptor, opened, pipe
+from sharedarray.descriptor import Descriptor, above_streams, opened, pipe
 from sharedarray.errors import ForkInThreadsWarning
 
 try:
@@ -106,14 +106,35 @@ def check_fork() -> None:
 
 @contextmanager
 def signals_blocked() -> Iterator[set[Any]]:
-    """Let this thread get no signal for the length of the block."""
+    """Let no handler of a signal run in this thread for the length of the block; then all do.
+
+    Blocking is not enough: the kernel gives the signal to another thread, which may be one of BLAS,
+    and Python runs the handler in the main thread. There handlers are replaced by a note as well.
+
+    Yields
+    ------
+    set
+        The signals that were blocked before.
+    """
     # Asked for first: the call that blocks them may raise what came before, and has blocked them.
     old = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handlers: dict[Any, Any] = {}
+    came: list[int] = []
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if threading.current_thread() is threading.main_thread():
+            for each in _SIGNALS:
+                handler = signal.getsignal(each)
+                if callable(handler):
+                    handlers[each] = handler
+                    signal.signal(each, lambda number, frame: came.append(number))
         yield old
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 @contextmanager
@@ -170,7 +191,7 @@ class Lifeline:
         with suppress(OSError, AttributeError):  # no /proc, not Linux: then the next report fails
             # An open file of its own, since the process to be killed is noted in it.
             path = f"/proc/self/fd/{self._read.number}"
-            own = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            own = above_streams(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
             fcntl.fcntl(own, _F_SETSIG, signal.SIGKILL)
             fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | fcntl.FASYNC)

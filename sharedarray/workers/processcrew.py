@@ -31,6 +31,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from signal import Signals
 from typing import Any
 
@@ -169,7 +170,10 @@ class ProcessCrew:
                 if report is not None:
                     return member.rank, report
             if self._death is not None:
-                raise self._death
+                try:
+                    raise self._death
+                finally:
+                    self._death = None  # or the exception and this frame would keep each other
             if not self._n_running:
                 return None
             self._look(deadline)
@@ -351,7 +355,8 @@ class ProcessCrew:
         except BaseException as error:  # unpickling runs any code of the items
             if os.getpid() != pid:
                 raise
-            end.send(portable(Failure(error, text_of_traceback(error))))
+            with suppress(PeerGone):
+                end.send(portable(Failure(error, text_of_traceback(error))))
 
 
 def _signal_name(number: int) -> str:

@@ -119,13 +119,12 @@ class Schedule:
             self._words[_PENDING + rank] = start
             return start, stop
 
-    def starts(self, rank: int, item: int) -> None:
-        """Note which item a worker runs."""
-        self._words[self._current + rank] = item
+    def starts(self, rank: int, item: int | None) -> None:
+        """Note which item a worker runs, or whose result it sends; None for none."""
+        self._words[self._current + rank] = NONE if item is None else item
 
     def passed(self, rank: int) -> None:
         """Note that no item of the worker's claim wants a turn any more."""
-        self._words[self._current + rank] = NONE
         if not self._words[_USES_ORDERED] and not self.is_granted:
             # Without the mutex, which costs more than a short item:
             # 1. here the flag is read; 2. the first one who waits sets it; 3. he looks at `pending`

@@ -36,7 +36,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from sharedarray.descriptor import Descriptor
+from sharedarray.descriptor import Descriptor, above_streams
 from sharedarray.workers import travelling
 
 __all__ = [
@@ -252,10 +252,12 @@ class CoordinatorEnd:
         return frames
 
     def _next_frame(self) -> Frame | None:
+        if not _MAGIC.startswith(self._incoming[: len(_MAGIC)]):
+            raise ProtocolError  # at once: the rest of a frame may never come
         if len(self._incoming) < _HEADER.size:
             return None
-        magic, kind, n_descriptors, nbytes = _HEADER.unpack_from(self._incoming)
-        if magic != _MAGIC or nbytes > INLINE_MAX_NBYTES or kind > _END:
+        _, kind, n_descriptors, nbytes = _HEADER.unpack_from(self._incoming)
+        if nbytes > INLINE_MAX_NBYTES or kind > _END:
             raise ProtocolError
         stop = _HEADER.size + nbytes
         if len(self._incoming) < stop:
@@ -333,12 +335,12 @@ _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 def _new_spool() -> int:
     try:
-        return os.memfd_create("sharedarray-spool", os.MFD_CLOEXEC)
+        return above_streams(os.memfd_create("sharedarray-spool", os.MFD_CLOEXEC))
     except (AttributeError, OSError):  # another platform, an old kernel, seccomp
         import tempfile  # 2 ms, which nearly nobody needs to spend
 
         with tempfile.TemporaryFile(buffering=0) as file:
-            return os.dup(file.fileno())
+            return above_streams(os.dup(file.fileno()))
 
 
 def _write_all(descriptor: int, view: memoryview) -> None:

@@ -134,6 +134,7 @@ def run_worker(
                 return
             if owner.chunksize is None:
                 size = next_size(size, report.ended - report.began, owner.n_left // owner.n_workers)
+            owner.schedule.starts(rank, None)
     except StopProcessGroup:
         owner.schedule.stop()  # the map around this one may have stopped: wake who waits here
     finally:

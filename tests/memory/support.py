@@ -67,6 +67,8 @@ def _answers(work: Callable[[], Iterator[Any]]) -> Iterator[tuple[str, Any]]:
     try:
         for value in work():
             yield "value", value
+    except GeneratorExit:  # the parent asks for no more
+        raise
     except BaseException:  # the parent raises it; nothing may leave a forked child
         yield "raised", traceback.format_exc()
 

@@ -1,6 +1,5 @@
 import os
 import pickle
-import random
 import sys
 
 import numpy as np
@@ -8,9 +7,12 @@ import pytest
 
 from sharedarray.errors import SharedArrayUnpickleError
 from sharedarray.memory import registry
+from sharedarray.memory.allocator import SLAB_MAX_NBYTES
 from sharedarray.memory.array import SharedArray
-from sharedarray.memory.creation import array, zeros
-from tests.memory.support import Child, assert_same_memory, in_child, run_python
+from sharedarray.memory.creation import zeros
+from sharedarray.memory.registry import is_shared
+from sharedarray.memory.segment import DESCRIPTOR_MIN_NBYTES
+from tests.memory.support import Child, assert_same_memory, run_python
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -21,75 +23,63 @@ def assert_refused(stream, match):
     assert "np.asarray(a)" in str(caught.value)
 
 
-@pytest.mark.parametrize("n", [1, 5000, 500_000])
+@pytest.mark.parametrize("n", [1, 5000, 500_000, 2_000_000])
 def test_freed_memory_is_refused_whoever_has_it_now(n):
     a = zeros(n, "u1")
     where = registry.address_of(a)
     stream = pickle.dumps(a)
     assert type(pickle.loads(stream)) is SharedArray
     del a
-    assert_refused(stream, "freed")
+    # Of memory without a descriptor nobody but its own process could say more.
+    reason = "not in this process" if SLAB_MAX_NBYTES < n < DESCRIPTOR_MIN_NBYTES else "freed"
+    assert_refused(stream, reason)
     again = [zeros(n, "u1") for _ in range(3)]
-    if n <= 5000:
-        assert where in map(registry.address_of, again)
-    assert_refused(stream, "freed")
+    assert where in map(registry.address_of, again)
+    assert_refused(stream, reason)
 
 
-def test_memory_of_another_program_is_refused():
+def test_memory_without_descriptor_is_refused_outside_of_the_tree_that_has_it():
     code = """
-import pickle, sys
+import pickle
 from sharedarray.errors import SharedArrayUnpickleError
-from sharedarray.memory.creation import zeros
-a = zeros(5)
 try:
-    pickle.loads(bytes.fromhex(sys.stdin.read() or STREAM))
+    pickle.loads(STREAM)
 except SharedArrayUnpickleError as error:
     print(error)
 """
-    a = zeros(5)
-    said = run_python(f"STREAM = {pickle.dumps(a).hex()!r}\n{code}")
-    assert "another process tree" in said
+    a = zeros(100_000, "u1")
+    said = run_python(f"STREAM = {pickle.dumps(a)!r}\n{code}")
+    assert "another tree of processes" in said
+    assert "no descriptor" in said
     assert "np.asarray(a)" in said
 
 
-def test_memory_allocated_after_the_fork_is_refused_on_the_other_side():
-    older = zeros(5)
+@pytest.mark.parametrize("n", [5, 500_000])
+def test_memory_allocated_after_the_fork_is_attached_on_the_other_side(n):
+    older = zeros(n)
 
     def child():
-        mine = zeros(5)
+        mine = zeros(n)
         yield pickle.dumps(mine)
-        for stream in (parents, parents_slab):
-            yield refusal(stream)
+        with open(to_child, "rb") as file:  # noqa: PTH123 - a descriptor
+            loaded = pickle.load(file)
+        loaded[-1] = 3
+        yield type(loaded) is SharedArray and is_shared(loaded)
         yield float(mine.sum() + older.sum())
 
-    def refusal(stream):
-        try:
-            pickle.loads(stream)
-        except SharedArrayUnpickleError as error:
-            return str(error)
-
-    # The child cannot see what is assigned after the fork: it gets these by a pipe.
-    to_child, from_parent = os.pipe()
-
-    def child_reading():
-        steps = child()
-        yield next(steps)
-        nonlocal parents, parents_slab
-        with open(to_child, "rb") as stream:  # noqa: PTH123 - a descriptor
-            parents, parents_slab = pickle.load(stream)
-        yield from steps
-
-    parents = parents_slab = b""
-    with Child(child_reading) as other:
-        assert_refused(other.step(), "forked apart")
-        large, small = zeros(500_000), zeros(5)
-        streams = pickle.dumps((pickle.dumps(large), pickle.dumps(small)))
-        os.write(from_parent, streams)
+    to_child, from_parent = os.pipe()  # the child cannot see what is assigned after the fork
+    with Child(child) as other:
+        theirs = pickle.loads(other.step())
+        assert_same_memory(pickle.loads(pickle.dumps(theirs)), theirs)
+        theirs[-1] = 2
+        ours = zeros(n)
+        os.write(from_parent, pickle.dumps(ours))
         os.close(from_parent)
-        assert "forked apart" in other.step()
-        assert "forked apart" in other.step()
-        assert other.step() == 0.0
+        assert other.step() is True
+        assert ours[-1] == 3
+        assert other.step() == 2.0
     os.close(to_child)
+    assert theirs[-1] == 2
 
 
 GOOD = {
@@ -102,11 +92,11 @@ GOOD = {
     "strides": 6,
     "dtype": 7,
     "writeable": 8,
+    "origin": 9,
 }
 
 BAD = [
     ("tree", b"short"),
-    ("tree", bytes(16)),
     ("tree", "text"),
     ("tree", None),
     ("segment_id", (1, 2)),
@@ -171,6 +161,14 @@ BAD = [
     ("dtype", (None, None, None, None, None, None, None)),
     ("writeable", 1),
     ("writeable", None),
+    ("origin", 5),
+    ("origin", ()),
+    ("origin", (1, 2, 3)),
+    ("origin", (1, 2, 3, 4, 5)),
+    ("origin", [1, 2, 3, 4]),
+    ("origin", (1, 2, 3, 4.0)),
+    ("origin", (True, 2, 3, 4)),
+    ("origin", ("self", 2, 3, 4)),
 ]
 
 
@@ -185,7 +183,7 @@ def test_wrong_field_is_refused(field, value):
         load(*wrong)
 
 
-@pytest.mark.parametrize("length", [0, 8, 10])
+@pytest.mark.parametrize("length", [0, 8, 9, 11])
 def test_wrong_number_of_fields_is_refused(length):
     a = zeros(3)
     load, reference = a.__reduce__()
@@ -200,7 +198,7 @@ def test_deep_dtype_is_refused():
     for _ in range(sys.getrecursionlimit() + 100):
         spec = (spec, (1,))
     with pytest.raises(SharedArrayUnpickleError, match="dtype"):
-        load(*reference[:7], spec, True)
+        load(*reference[:7], spec, *reference[8:])
 
 
 def test_negative_length_is_not_taken_for_the_rest_of_the_block():
@@ -221,81 +219,3 @@ def test_reference_to_part_of_a_block_stays_in_it():
         outside[4:7] = start, (8,), (strides,)
         with pytest.raises(SharedArrayUnpickleError):
             load(*outside)
-
-
-VALUES = [
-    *(0, 1, -1, 2, 7, 8, 63, 64, 2**31, -(2**31), 2**63 - 1, 2**63, 2**64, -(2**70), 3.5, True),
-    *(None, "", "<f8", "<i2", "|S3", "O", b"", b"x" * 16, (), (1,), (2, 3), (0, 0), [], {}),
-]
-
-
-def mutated_reference(rng, value):
-    """Return a value with something in it changed."""
-    if isinstance(value, tuple) and value and rng.random() < 0.9:
-        place = rng.randrange(len(value))
-        new = mutated_reference(rng, value[place])
-        return (*value[:place], new, *value[place + 1 :])
-    if type(value) is int and rng.random() < 0.6:
-        return value + rng.choice([-1, 1, 8, -8, 64, -64, 1 << rng.randrange(70)])
-    return rng.choice(VALUES)
-
-
-def test_mutated_references_give_clean_errors_and_nothing_outside_the_block():
-    plain = array(np.arange(60.0)).reshape(3, 4, 5)
-    structured = zeros((4, 3), [("a", "i4", (2,)), ("b", "S3")])
-    loaders = [view.__reduce__() for view in (plain, plain[::-1, ::2], structured, structured["a"])]
-    blocks = {registry.owner(plain).serial, registry.owner(structured).serial}
-
-    def child():
-        rng = random.Random(1)
-        n_loaded = 0
-        for _ in range(2000):
-            load, reference = rng.choice(loaders)
-            for _ in range(rng.randrange(1, 4)):
-                reference = mutated_reference(rng, reference)
-            try:
-                loaded = load(*reference) if isinstance(reference, tuple) else None
-            except SharedArrayUnpickleError:
-                continue
-            if loaded is not None:
-                n_loaded += 1
-                assert_inside(loaded, blocks)
-        return n_loaded
-
-    assert 50 < in_child(child) < 1900
-
-
-def test_mutated_streams_give_clean_errors_and_nothing_outside_the_block():
-    a = array(np.arange(60.0)).reshape(3, 4, 5)
-    streams = [pickle.dumps(a[::-1, ::2], protocol) for protocol in PROTOCOLS]
-    blocks = {registry.owner(a).serial}
-
-    def child():
-        rng = random.Random(2)
-        n_refused = 0
-        for _ in range(2000):
-            stream = bytearray(rng.choice(streams))
-            for _ in range(rng.randrange(1, 9)):
-                stream[rng.randrange(len(stream))] = rng.randrange(256)
-            try:
-                loaded = pickle.loads(bytes(stream))
-            except Exception as error:  # pickle itself has any kind for a damaged stream
-                n_refused += isinstance(error, SharedArrayUnpickleError)
-                continue
-            if isinstance(loaded, np.ndarray):
-                assert_inside(loaded, blocks)
-        return n_refused
-
-    assert in_child(child) > 50
-
-
-def assert_inside(loaded, blocks):
-    block = registry.owner(loaded)
-    assert block.serial in blocks
-    if loaded.nbytes:
-        low, high = np.lib.array_utils.byte_bounds(loaded)
-        start = registry.address_of(block)
-        assert start <= low
-        assert high <= start + block.nbytes
-        if loaded.size < 10**6:  # with strides of 0 there may be any number of elements
-            loaded.tobytes()

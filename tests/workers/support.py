@@ -103,7 +103,8 @@ def end_script(process, stdin=None, *, limit=SCRIPT_LIMIT):
     except subprocess.TimeoutExpired:
         # faulthandler prints the stacks. Its own timer would be a thread, which forks do not like.
         process.send_signal(signal.SIGABRT)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie keeps its group's id
+        with contextlib.suppress(ChildProcessError):  # it has ended, and a child has its pipes
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie keeps its group
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # children that it has left
         out, err = process.communicate()
