@@ -241,14 +241,15 @@ def _released(
     # interpreter's end.
     segment = lease.segment
     leases = segment.leases
-    leases.pop(lease.offset, None)
+    if leases.get(lease.offset) is lease:  # or its place is taken already, see `reach.adopt`
+        del leases[lease.offset]
     # What a forked child has inherited lives on in its parent, and what others see with them.
     position = lease.offset // segment.step
     if segment.id[0] == process_token() and not segment.is_seen[position]:
         segment.serials[position] = 0
     slab = lease.slab
     if slab is None:
-        if unseen_since(lease.generation):
+        if unseen_since(lease.generation) and not segment.is_seen[position]:
             keep(segment)
         return
     # In a forked child this is false of every inherited block: nothing goes into inherited slabs.

@@ -152,6 +152,8 @@ class SharedArray(np.ndarray):
                 return ours(*args, **kwargs)
         elif any(map(_has_own_protocol, types)):
             return NotImplemented  # ndarray's own would not ask a subclass such as Quantity
+        if not hasattr(func, "_implementation"):
+            return func(*args, **kwargs)  # with like=, which NumPy 2.0 has no other way for
         return demoted(_ndarray_function(self, func, types, args, kwargs))
 
     def __getitem__(self, index: Any) -> Any:

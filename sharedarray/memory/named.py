@@ -28,12 +28,15 @@ import math
 import os
 import re
 import stat
+import tokenize
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
+from sharedarray.config import available_memory
 from sharedarray.descriptor import Descriptor, opened
 from sharedarray.memory import registry
 from sharedarray.memory.allocator import new_block
@@ -67,6 +70,10 @@ def create(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, is_fortra
     path = path_of(name)
     header = _header(shape, dtype, is_fortran)
     nbytes = math.prod(shape) * dtype.itemsize
+    if path.is_symlink() or path.exists():  # before the space is asked for; the link decides
+        raise _taken(name, path)
+    if nbytes > (available_memory() or nbytes):
+        raise MemoryError(f"{nbytes} bytes are more than the machine has to spare")
     # Without a name until all is there.
     descriptor = opened(os.open, path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor.number, 0o600)
@@ -83,8 +90,7 @@ def create(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, is_fortra
         # With a folder, though it needs none: without, Python calls link(), which does not follow.
         os.link(source, path, src_dir_fd=descriptor.number, follow_symlinks=True)
     except FileExistsError as error:
-        message = f"a segment of the name {name!r} exists: attach to it, or unlink it"
-        raise FileExistsError(errno.EEXIST, message, str(path)) from error
+        raise _taken(name, path) from error
     return _block(name, descriptor, len(header), nbytes)
 
 
@@ -133,7 +139,9 @@ def list_named() -> list[str]:
     """
     prefix = _prefix()
     with contextlib.suppress(OSError):  # no such folder: no names
-        return sorted(p.name.removeprefix(prefix) for p in FOLDER.glob(f"{prefix}*"))
+        return sorted(
+            path.name.removeprefix(prefix) for path in FOLDER.glob(f"{prefix}*") if _is_ours(path)
+        )
     return []
 
 
@@ -191,6 +199,19 @@ def path_of(name: str) -> Path:
     return FOLDER / (_prefix() + name)
 
 
+def _is_ours(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        facts = path.lstat()
+        is_name = _NAME.fullmatch(path.name.removeprefix(_prefix())) is not None
+        return is_name and stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid()
+    return False
+
+
+def _taken(name: str, path: Path) -> FileExistsError:
+    message = f"a segment of the name {name!r} exists: attach to it, or unlink it"
+    return FileExistsError(errno.EEXIST, message, str(path))
+
+
 def _prefix() -> str:
     # The user in the name: two users may have a segment of one name.
     return f"sharedarray-{os.geteuid()}-"
@@ -215,6 +236,12 @@ def _block(name: str, descriptor: Descriptor, header_nbytes: int, nbytes: int) -
 
 def _header(shape: tuple[int, ...], dtype: np.dtype[Any], is_fortran: bool) -> bytes:
     file = io.BytesIO()
+    try:
+        found = npy.descr_to_dtype(npy.dtype_to_descr(dtype))
+    except ValueError:  # fields out of order or over each other
+        found = None
+    if found != dtype or found.type is not dtype.type:
+        raise TypeError(f"the file of a named segment has no words for the dtype {dtype}")
     facts = {"descr": npy.dtype_to_descr(dtype), "fortran_order": is_fortran, "shape": shape}
     npy.write_array_header_2_0(file, facts)
     assert file.tell() % _ALIGNMENT == 0  # so says the format
@@ -226,7 +253,13 @@ def _parse(descriptor: int, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
         with open(descriptor, "rb", closefd=False) as file:
             if npy.read_magic(file) != (2, 0):
                 raise ValueError("another version of the format")
-            shape, is_fortran, dtype = npy.read_array_header_2_0(file)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # of Python 2
+                shape, is_fortran, dtype = npy.read_array_header_2_0(file)
+            if dtype.hasobject:
+                raise ValueError("its elements are Python objects")
+            if min(shape, default=0) < 0:
+                raise ValueError(f"there is no array of shape {shape}")
             return shape, is_fortran, dtype, file.tell()
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, UserWarning) as error:
         raise ValueError(f"{path} is not the file of a named segment: {error}") from error

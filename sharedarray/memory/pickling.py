@@ -173,7 +173,9 @@ def _check_layout(shape: Any, strides: Any, itemsize: int, start: Any, nbytes: i
 
 
 def _is_integers(values: Any) -> bool:
-    return isinstance(values, tuple) and all(type(value) is int for value in values)
+    return isinstance(values, tuple) and all(
+        type(value) is int and -(2**64) < value < 2**64 for value in values
+    )
 
 
 def _malformed(why: str) -> SharedArrayUnpickleError:

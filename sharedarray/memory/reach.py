@@ -63,7 +63,7 @@ def attach(segment_id: tuple[int, int], offset: int, serial: int, origin: Origin
     path = Path(f"/proc/{pid}/fd/{number}")
     try:
         name = str(path.readlink())
-        if name != f"/memfd:{memfd_name(segment_id)} (deleted)":
+        if name != f"/memfd:{memfd_name(segment_id, nbytes, step)} (deleted)":
             raise Unreachable("it has been freed since, or the process that pickled it is gone")
         descriptor = opened(os.open, path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError as error:
@@ -119,9 +119,9 @@ def _map(segment_id: tuple[int, int], lengths: tuple[int, int], descriptor: Desc
     nbytes, step = lengths
     if not 0 < step <= nbytes or os.fstat(descriptor.number).st_size != total_nbytes(nbytes, step):
         raise Unreachable("the segment has another length")
-    if fcntl.fcntl(descriptor.number, fcntl.F_GET_SEALS) & SEALS != SEALS:
-        raise Unreachable("the segment is not sealed")
     try:
+        if fcntl.fcntl(descriptor.number, fcntl.F_GET_SEALS) & SEALS != SEALS:
+            raise Unreachable("the segment is not sealed")
         segment = Segment(nbytes, step, origin=(segment_id, descriptor))
     except OSError as error:  # the limits of mappings, of descriptors
         raise Unreachable(str(error)) from error

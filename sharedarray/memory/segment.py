@@ -163,6 +163,8 @@ class Segment:
         The memfd, None where there is none.
     is_fresh : bool
         Whether no array has used it before: its pages come with the first touch.
+    mapped_by : int
+        The token of the process that has mapped it; its forked children have inherited it.
     leases : dict
         The lease of each live block, by its offset.
     serials : memoryview of int
@@ -186,6 +188,7 @@ class Segment:
         "is_fresh",
         "is_seen",
         "leases",
+        "mapped_by",
         "nbytes",
         "serials",
         "step",
@@ -203,11 +206,12 @@ class Segment:
         self.step = nbytes if step is None else step
         self.leases: dict[int, Lease] = {}
         self.is_fresh = origin is None
+        self.mapped_by = forks.process_token()
         n_blocks = nbytes // self.step
         total = header_nbytes + nbytes if header_nbytes else total_nbytes(nbytes, self.step)
         if origin is None:
             self.id = (forks.process_token(), next(_counter))
-            mapping, self._descriptor = _map(total, memfd_name(self.id))
+            mapping, self._descriptor = _map(total, memfd_name(self.id, nbytes, self.step))
         else:
             self.id, descriptor = origin
             self._descriptor = descriptor
@@ -246,10 +250,11 @@ class Segment:
         MemoryError
             If there is not so much.
         """
-        if self.nbytes > (available_memory() or self.nbytes):
-            raise MemoryError(f"{self.nbytes} bytes are more than the machine has to spare")
+        missing = self.nbytes if self.is_fresh else 0
+        if missing > (available_memory() or missing):
+            raise MemoryError(f"{missing} bytes are more than the machine has to spare")
         if self.descriptor is None:
-            self.bytes[::PAGE_NBYTES] |= 0  # writes to each page what is there
+            self.bytes[::PAGE_NBYTES].max()  # a look at a shared page is enough to have it made
             return
         try:
             os.posix_fallocate(self.descriptor, 0, self.nbytes)
@@ -273,9 +278,9 @@ def total_nbytes(nbytes: int, step: int) -> int:
     return _aligned(nbytes) + 9 * (nbytes // step)
 
 
-def memfd_name(segment_id: tuple[int, int]) -> str:
+def memfd_name(segment_id: tuple[int, int], nbytes: int, step: int) -> str:
     """Return the name of a segment's memfd, by which other processes know it for the right one."""
-    return f"sharedarray-{segment_id[0]:016x}-{segment_id[1]:x}"
+    return f"sharedarray-{segment_id[0]:016x}-{segment_id[1]:x}-{nbytes:x}-{step:x}"
 
 
 def _aligned(nbytes: int) -> int:

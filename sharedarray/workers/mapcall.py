@@ -151,6 +151,8 @@ class MapCall:
         self._window = 2 * n_workers if backend.is_parallel else 1
         self._n_ahead = 0
         self._fetched: deque[Claim] = deque()
+        # What workers are running: shared arrays in it must live until they have it.
+        self._granted: dict[int, Claim] = {}
 
     # The coordinator's side.
 
@@ -204,6 +206,7 @@ class MapCall:
     def _take(self, rank: int, results: Results) -> None:
         stop = results.start + len(results.values)
         self._n_done += len(results.values)
+        self._granted.pop(rank, None)
         if self.schedule.is_granted:
             self._idle.append(rank)
             if self.chunksize is None and self._iterator is None and self.n_items is not None:
@@ -286,6 +289,7 @@ class MapCall:
         while self._idle and (claim := self._next_claim()) is not None:
             rank = self._idle.popleft()
             self.schedule.grant(rank, claim.start)
+            self._granted[rank] = claim
             crew.grant(rank, claim)
         if self._is_exhausted:
             while self._idle:
@@ -320,6 +324,8 @@ class MapCall:
         if "numpy.random" in sys.modules:  # or every worker would draw the same numbers
             key = (*self.number, rank, 0)
             seeds = np.random.SeedSequence(self.pool.seed, spawn_key=key)
-            with suppress(TypeError):  # the user has put another bit generator in its place
-                np.random.seed(seeds.generate_state(8))  # noqa: NPY002 - users may rely on it
+            # Not np.random.seed, which takes a lock that another thread may have had at the fork.
+            np.random.set_bit_generator(  # type: ignore[attr-defined]  # left out of the stubs
+                np.random.MT19937(seeds)
+            )
         config.set_num_workers(self._share)  # for threads that start in it, without our context

@@ -118,6 +118,13 @@ class MapReduce(Constructs):
         self._map_numbers = count()
         self._home = current_worker()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_map_numbers": None, "_home": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._map_numbers = count()
+
     def __enter__(self: Self) -> Self:
         return self
 

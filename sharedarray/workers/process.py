@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import select
 import signal
@@ -55,6 +56,7 @@ __all__ = [
     "Lifeline",
     "Process",
     "check_fork",
+    "flush_streams",
     "forking",
     "parents_own",
     "signals_blocked",
@@ -75,6 +77,8 @@ _parents_own: weakref.WeakSet[Any] = weakref.WeakSet()
 _fork_lock = threading.Lock()
 # The signals that the forking thread had blocked before.
 _mask: set[Any] = set()
+# Of the standard streams of a child's parent.
+_old_buffers: list[Any] = []
 
 
 def check_fork() -> None:
@@ -137,12 +141,17 @@ def signals_blocked() -> Iterator[set[Any]]:
             signal.raise_signal(number)
 
 
+def flush_streams() -> None:
+    """Write out what the standard streams hold."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # none, broken, closed
+            stream.flush()
+
+
 @contextmanager
 def forking() -> Iterator[None]:
     """Exclude other forks of ours for the length of the block, and hold back signals."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # none, broken, closed
-            stream.flush()  # or parent and child would both write what it holds
+    flush_streams()  # or parent and child would both write what they hold
     global _mask
     with signals_blocked() as mask, _fork_lock:
         _mask = mask
@@ -347,8 +356,28 @@ def _start_child(lifeline: Lifeline) -> None:
     for number in _SIGNALS:
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
+    _renew_streams()
     lifeline.hold()
     signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
+
+
+def _renew_streams() -> None:
+    """Give the standard streams new buffers: another thread may have locked the old ones."""
+    for stream in (sys.stdout, sys.stderr):
+        old = getattr(stream, "buffer", None)
+        if type(stream) is not io.TextIOWrapper or type(old) is not io.BufferedWriter:
+            continue  # not of Python's own making: nothing is known of its locks
+        with suppress(OSError, ValueError, AttributeError):  # closed; a raw stream of another kind
+            new = io.BufferedWriter(io.FileIO(old.raw.fileno(), "w", closefd=False))
+            _old_buffers.append(old)  # its end would flush it
+            # In place, since handlers of logging may hold the stream.
+            stream.__init__(  # type: ignore[misc]
+                new,
+                encoding=stream.encoding,
+                errors=stream.errors,
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
 
 
 def _forget_parent() -> None:

@@ -42,6 +42,7 @@ from sharedarray.workers.crew import NothingYet, Work
 from sharedarray.workers.process import (
     Lifeline,
     Process,
+    flush_streams,
     forking,
     parents_own,
     signals_blocked,
@@ -340,6 +341,7 @@ class ProcessCrew:
                 if os.getpid() != pid:  # a child of the item that has come back from it
                     os._exit(1)
                 if isinstance(report, Failure):
+                    flush_streams()  # the coordinator kills everybody when it hears of it
                     end.send(portable(report))
                     break
                 try:

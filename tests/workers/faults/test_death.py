@@ -148,7 +148,7 @@ for n_workers in np_list:
         inside, outside = os.pipe(), os.pipe()
         death = expect(WorkerDied, lambda: pool.map(work, range(100), chunksize=1))
         rank, pid, item = victim.tolist()
-        check_death(death, rank=rank, pid=pid, exitcode=-9, items=(item,) if runs_item else ())
+        check_death(death, rank=rank, pid=pid, exitcode=-9, items=(item,) if runs_item else None)
         assert pool.map(uses_every_construct, range(50)) == list(range(50))
         check_reuse(pool)
         for descriptor in (*inside, *outside):
@@ -167,7 +167,7 @@ def test_a_killed_worker_ends_the_map_at_once(tmp_path, phase, watch):
 @pytest.mark.parametrize("phase", MUTEX_PHASES)
 def test_who_dies_with_the_mutex_takes_nobody_along(tmp_path, phase, watch):
     source = MUTEX_PHASES[phase] + KILL
-    run_fault(source, tmp_path, watch=watch, np_list=[4], runs_item=False)
+    run_fault(source, tmp_path, watch=watch, np_list=[4], runs_item=None)
 
 
 def test_killed_with_claims_of_any_size(tmp_path):
