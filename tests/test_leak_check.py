@@ -69,7 +69,7 @@ def running_thread(name: str) -> Iterator[None]:
 
 @contextmanager
 def shared_file() -> Iterator[None]:
-    path = Path(f"/dev/shm/leak-check-{os.getpid()}")
+    path = Path(f"/dev/shm/sharedarray-leak-check-{os.getpid()}")
     path.touch()
     yield
     path.unlink()

@@ -31,6 +31,8 @@ def fromfile(
     *,
     like: Any = None,
     strict: bool = False,
+    name: str | None = None,
+    reserve: bool = False,
     pool: Pool | None = None,
 ) -> SharedArray:
     """Read an array from a binary file into shared memory, in parallel.
@@ -53,6 +55,8 @@ def fromfile(
     strict : bool, default False
         Raise EOFError where NumPy gives a shorter array: fewer than `count` items are left, or part
         of an item is.
+    name, reserve
+        As in `empty`.
     pool : Pool, optional
         Who works. Default: as many threads as `get_num_workers()`.
 
@@ -92,16 +96,19 @@ def fromfile(
     """
     check_pool(pool)
     if sep != "" or like is not None:
-        result = creation.asarray(np.fromfile(file, dtype, count, sep, offset, like=like))
+        found = np.fromfile(file, dtype, count, sep, offset, like=like)
+        result = creation.asarray(found, name=name, reserve=reserve)
         if strict:
             _check_complete(file, result, None, count)
         return result
     with _opened(file) as handle:
         request = _request(handle, np.dtype(dtype), operator.index(count), operator.index(offset))
         if request is None or request.n_items * request.dtype.itemsize < MIN_FROMFILE:
-            result = creation.asarray(np.fromfile(handle, dtype, count, offset=offset))
+            found = np.fromfile(handle, dtype, count, offset=offset)
+            result = creation.asarray(found, name=name, reserve=reserve)
         else:
-            result = _read(handle, request, pool_for(pool))
+            out = creation.empty(request.n_items, request.dtype, name=name, reserve=reserve)
+            result = _read(handle, request, out, pool_for(pool))
     if strict:
         _check_complete(file, result, request, count)
     return result
@@ -131,10 +138,9 @@ def _request(handle: Any, dtype: np.dtype[Any], count: int, offset: int) -> _Req
     return _Request(dtype, start, n_items if count < 0 else min(count, n_items), n_left_over)
 
 
-def _read(handle: Any, request: _Request, pool: Pool) -> SharedArray:
+def _read(handle: Any, request: _Request, result: SharedArray, pool: Pool) -> SharedArray:
     """Read in parallel; move the position of `handle` as NumPy would."""
     itemsize = request.dtype.itemsize
-    result = creation.empty(request.n_items, request.dtype)
     with numpy_errors():
         n_read = fileio.read(
             handle.fileno(),

@@ -161,7 +161,7 @@ def test_new_array_without_elements_is_shared(shape):
 
 
 def test_array_without_bytes_belongs_to_its_base_and_not_to_its_neighbour():
-    blocks = [empty(8) for _ in range(4)]  # 64 bytes each, one after the other
+    blocks = [empty(8) for _ in range(300)]  # 64 bytes each, many of them in a row
     by_address = sorted(blocks, key=registry.address_of)
     for block, following in itertools.pairwise(by_address):
         end = np.ndarray(0, float, block, offset=64)
