@@ -237,11 +237,6 @@ class Segment:
         """Return the memfd."""
         return None if self._descriptor is None else self._descriptor.number
 
-    @property
-    def is_own(self) -> bool:
-        """Return whether this very process has made it."""
-        return self.id[0] == forks.process_token()
-
     def reserve(self) -> None:
         """Have the kernel find memory for every page now.
 
