@@ -17,6 +17,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 QUICK_BENCHMARK = r"^sorting\.Argsort\."  # one class of asv_bench/benchmarks, each case run once
 
+# What forked workers run is measured by these files alone: a measurement that starts with a process
+# and is saved at its end takes 40 ms, and the whole suite forks tens of thousands.
+IN_WORKERS = ("tests/workers/test_processes.py", "tests/workers/test_predecessor.py")
+WITH_WORKERS = """\
+[run]
+branch = true
+source = sharedarray, sharedarray_ops
+concurrency = thread
+patch = fork, _exit
+parallel = true
+"""
+
 Step = tuple[str, tuple[str, ...], Path]  # heading, module with its arguments, where to run it
 
 
@@ -30,7 +42,11 @@ def plan(scratch: Path) -> Iterator[Step]:
     yield "ruff check", ("ruff", "check", "."), ROOT
     yield "ruff format", ("ruff", "format", "--check", "."), ROOT
     yield "mypy", ("mypy",), ROOT
+    rc = scratch / "coveragerc"
+    rc.write_text(WITH_WORKERS)
+    in_workers = ("coverage", "run", f"--rcfile={rc}", "-m", "pytest", *IN_WORKERS)
     yield "pytest", ("coverage", "run", "-m", "pytest"), ROOT
+    yield "pytest, workers measured", in_workers, ROOT
     yield "coverage: join workers", ("coverage", "combine", "--quiet"), ROOT
     yield "coverage: report", ("coverage", "report"), ROOT
     yield "asv machine", ("asv", "machine", "--yes"), bench
