@@ -17,9 +17,9 @@ Guarantees
     (``F_SETSIG``). A child is reaped once, by its own number; nobody else's children are touched.
 
 Assumptions
-    Forks of ours exclude each other (`_fork_lock`), so no child inherits what another one's fork has
-    opened and not yet noted in `_parents_own`. Whoever forks on his own meanwhile may keep a copy
-    of a descriptor: therefore a child is watched by its pidfd, not by the end of a socket.
+    Forks of ours exclude each other (`_fork_lock`), so no child inherits what another one's fork
+    has opened and not yet noted in `_parents_own`. Whoever forks on his own meanwhile may keep a
+    copy of a descriptor: therefore a child is watched by its pidfd, not by the end of a socket.
 
 Ownership
     `Process` owns the pidfd. `Lifeline` belongs to the one who starts the children.
