@@ -188,6 +188,8 @@ class ProcessPrimitives:
             for ends in (self._mutex, self._critical, *self._bells):
                 for end in ends:
                     end.close()
+            # Their objects end here too: an interrupt in that would be lost.
+            del ends, end, self._mutex, self._critical, self._bells
 
     def reaches_here(self) -> bool:
         """Return true: whoever has it has inherited it."""

@@ -306,7 +306,8 @@ class Process:
         """Wait for its end, so that the kernel forgets it; sets `exitcode`."""
         if self._pids and not self.is_reaped:
             self._waited(0)
-        self._sentinels.clear()
+        with signals_blocked():  # an interrupt in the end of an object would be lost
+            self._sentinels.clear()
 
     def _waited(self, flags: int) -> bool:
         try:
