@@ -15,25 +15,39 @@ except ImportError:  # not on Windows
 __all__ = ["Descriptor", "above_streams", "opened", "pipe"]
 
 
-class Descriptor(int):
+class _Closed(int):
+    """A file descriptor that was closed: nothing is left to do at its end.
+
+    A class of its own, without a finalizer: an interrupt that Python raises in one is lost.
+    """
+
+    @property
+    def number(self) -> int:
+        """Return the descriptor, -1 when it is closed."""
+        return -1
+
+    def close(self) -> None:
+        """Do nothing more."""
+
+
+class Descriptor(_Closed):
     """A file descriptor that is closed with the object, in each process for itself.
 
     An integer, so that it is made without a step of Python in which an interrupt could lose it.
     """
 
-    # In the class, for what was never closed.
-    _is_open = True
-
     @property
     def number(self) -> int:
         """Return the descriptor, -1 when it is closed."""
-        return int(self) if self._is_open else -1
+        return int(self)
 
-    # An argument, because it may die after the module's globals have, at the interpreter's end.
-    def close(self, close: Callable[[int], None] = os.close) -> None:
+    # Arguments, because it may die after the module's globals have, at the interpreter's end.
+    def close(
+        self, close: Callable[[int], None] = os.close, closed: type[_Closed] = _Closed
+    ) -> None:
         """Close it; once more does nothing."""
-        if self._is_open:
-            self._is_open = False
+        if type(self) is not closed:  # a bound method may outlive the change
+            self.__class__ = closed  # type: ignore[assignment]
             close(self)
 
     __del__ = close

@@ -73,7 +73,7 @@ _MFD_NOEXEC_SEAL = 0x0008
 _counter = itertools.count(1)
 # The segments that have a descriptor, and how many each of these really takes; a child inherits
 # the set as it does the descriptors.
-_with_descriptor: weakref.WeakSet[Segment] = weakref.WeakSet()
+_with_descriptor: set[weakref.ref[Segment]] = set()
 _PER_SEGMENT = 1 if sys.version_info >= (3, 13) else 2
 
 
@@ -228,7 +228,7 @@ class Segment:
         else:
             tail = memoryview(mapping)[_aligned(nbytes) :]
         if self._descriptor is not None:
-            _with_descriptor.add(self)
+            _with_descriptor.add(weakref.ref(self, _with_descriptor.discard))
         self.serials = tail[: 8 * n_blocks].cast("Q")
         self.is_seen = tail[8 * n_blocks : 9 * n_blocks]
 

@@ -75,8 +75,9 @@ _SIGNALS = {
 }  # fmt: skip
 _F_SETSIG = 10  # Linux; the fcntl module of Python 3.11 has no name for it
 
-# What belongs to a parent alone, to be closed in its children.
-_parents_own: weakref.WeakSet[Any] = weakref.WeakSet()
+# What belongs to a parent alone, to be closed in its children. Not a WeakSet, whose callbacks are
+# Python code: an interrupt in one is lost.
+_parents_own: set[weakref.ref[Any]] = set()
 _fork_lock = threading.Lock()
 # The signals that the forking thread had blocked before.
 _mask: set[Any] = set()
@@ -163,7 +164,7 @@ def forking() -> Iterator[None]:
 
 def parents_own(thing: Any) -> None:
     """Have a socket, or whatever can be closed, closed in all children, as long as it lives."""
-    _parents_own.add(thing)
+    _parents_own.add(weakref.ref(thing, _parents_own.discard))
 
 
 class _End:
@@ -388,9 +389,11 @@ def _forget_parent() -> None:
     """Close what only the parent should have, in every forked child of this process."""
     global _fork_lock
     _fork_lock = threading.Lock()
-    for thing in list(_parents_own):
-        with suppress(OSError):
-            thing.close()
+    for reference in list(_parents_own):
+        thing = reference()
+        if thing is not None:
+            with suppress(OSError):
+                thing.close()
     _parents_own.clear()
 
 

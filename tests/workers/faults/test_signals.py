@@ -179,6 +179,8 @@ def work(i):
 random.seed(7)
 signal.signal(signal.SIGALRM, strike)
 pool = MapReduce(np=3)
+# Imports what is imported late: Python warns of files that an interrupt leaves open.
+check_reuse(pool)
 with clean():
     for k in range(150):
         n_strikes = 0
