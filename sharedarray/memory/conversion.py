@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from sharedarray.memory import named
 from sharedarray.memory.array import SharedArray, new_array, refuse_objects
-from sharedarray.memory.registry import is_shared
+from sharedarray.memory.registry import owner
 from sharedarray.memory.shapes import as_numpy, filled, is_foreign, is_ours
 
 __all__ = ["array", "asarray", "attach", "copy"]
@@ -65,7 +65,7 @@ def copy(
     SharedArray([3, 1, 2])
     """
     if is_foreign(a):
-        return as_numpy(np.copy, a, order, subok)
+        return as_numpy(np.copy, a, order, subok, name=name, reserve=reserve)
     return _copied(np.asarray(a), order, name, reserve)
 
 
@@ -140,9 +140,10 @@ def array(
     True
     """
     only_from_2_4: dict[str, Any] = {"ndmax": ndmax} if ndmax else {}
-    options = {"order": order, "ndmin": ndmin, **only_from_2_4}
+    options: dict[str, Any] = {"order": order, "ndmin": ndmin, **only_from_2_4}
     if not is_ours(like):
-        return as_numpy(np.array, object, dtype, copy=copy, subok=subok, like=like, **options)
+        options |= {"copy": copy, "subok": subok, "like": like}
+        return as_numpy(np.array, object, dtype, name=name, reserve=reserve, **options)
     refuse_objects(dtype)
     unconverted = False if copy is not None and not copy else None
     found = np.array(object, dtype, copy=unconverted, **options)
@@ -202,7 +203,8 @@ def asarray(
     True
     """
     if not is_ours(like):
-        return as_numpy(np.asarray, a, dtype, order, device=device, copy=copy, like=like)
+        options: dict[str, Any] = {"device": device, "copy": copy, "like": like}
+        return as_numpy(np.asarray, a, dtype, order, name=name, reserve=reserve, **options)
     refuse_objects(dtype)
     unconverted = False if copy is not None and not copy else None
     found = np.asarray(a, dtype, order, device=device, copy=unconverted)
@@ -263,14 +265,18 @@ def _shared(
         order = "K"  # NumPy has converted the data, in the layout that was asked for
     if copy is not None and copy:
         return _copied(found, order, name, reserve)
-    if is_shared(found) and name is None:
+    block = owner(found)
+    if block is not None and name is None:
+        if reserve:
+            block.segment.reserve()
         if isinstance(source, SharedArray) and _same_layout(source, found):
             return source
         return found.view(SharedArray)
     if copy is not None:
         raise ValueError(
-            "Unable to avoid copy while creating a shared array as requested: the data are in "
-            "private memory. Use copy=None to copy only where it is needed"
+            "Unable to avoid copy while creating a shared array as requested: "
+            + ("the data are in private memory" if block is None else f"{name!r} is new memory")
+            + ". Use copy=None to copy only where it is needed"
         )
     return _copied(found, order, name, reserve)
 

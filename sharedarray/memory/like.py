@@ -71,7 +71,18 @@ def empty_like(
     dtype('int16')
     """
     if is_foreign(prototype):
-        return as_numpy(np.empty_like, prototype, dtype, order, subok, shape, device=device)
+        options: dict[str, Any] = {"device": device}
+        return as_numpy(
+            np.empty_like,
+            prototype,
+            dtype,
+            order,
+            subok,
+            shape,
+            name=name,
+            reserve=reserve,
+            **options,
+        )
     return new_array(
         _layout_like(prototype, dtype, order, shape, device), name=name, reserve=reserve
     )
@@ -120,7 +131,10 @@ def zeros_like(
     SharedArray([0, 0])
     """
     if is_foreign(a):
-        return as_numpy(np.zeros_like, a, dtype, order, subok, shape, device=device)
+        options: dict[str, Any] = {"device": device}
+        return as_numpy(
+            np.zeros_like, a, dtype, order, subok, shape, name=name, reserve=reserve, **options
+        )
     return new_array(
         _layout_like(a, dtype, order, shape, device), zeroed=True, name=name, reserve=reserve
     )
@@ -170,7 +184,10 @@ def ones_like(
                  [1.]])
     """
     if is_foreign(a):
-        return as_numpy(np.ones_like, a, dtype, order, subok, shape, device=device)
+        options: dict[str, Any] = {"device": device}
+        return as_numpy(
+            np.ones_like, a, dtype, order, subok, shape, name=name, reserve=reserve, **options
+        )
     return filled(
         new_array(_layout_like(a, dtype, order, shape, device), name=name, reserve=reserve), 1
     )
@@ -222,7 +239,19 @@ def full_like(
     SharedArray([0, 0])
     """
     if is_foreign(a):
-        return as_numpy(np.full_like, a, fill_value, dtype, order, subok, shape, device=device)
+        options: dict[str, Any] = {"device": device}
+        return as_numpy(
+            np.full_like,
+            a,
+            fill_value,
+            dtype,
+            order,
+            subok,
+            shape,
+            name=name,
+            reserve=reserve,
+            **options,
+        )
     return filled(
         new_array(_layout_like(a, dtype, order, shape, device), name=name, reserve=reserve),
         fill_value,

@@ -112,6 +112,11 @@ def find(name: str) -> tuple[Block, tuple[int, ...], np.dtype[Any], bool]:
     except FileNotFoundError as error:
         message = f"there is no segment of the name {name!r}"
         raise FileNotFoundError(errno.ENOENT, message, str(path)) from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            message = "a symbolic link, which is not followed: not a segment"
+            raise OSError(errno.ELOOP, message, str(path)) from error
+        raise
     facts = os.fstat(descriptor.number)
     if facts.st_uid != os.geteuid() or facts.st_mode & 0o077 or not stat.S_ISREG(facts.st_mode):
         message = "the segment belongs to another user, or is open to others"

@@ -92,7 +92,8 @@ def empty(
     (3, 4)
     """
     if not is_ours(like):
-        return as_numpy(np.empty, shape, dtype, order, device=device, like=like)
+        options: dict[str, Any] = {"device": device, "like": like}
+        return as_numpy(np.empty, shape, dtype, order, name=name, reserve=reserve, **options)
     refuse_objects(dtype)
     return new_array(
         layout(np.empty, shape, dtype, order, device=device), name=name, reserve=reserve
@@ -140,7 +141,8 @@ def zeros(
     SharedArray([0, 0, 0])
     """
     if not is_ours(like):
-        return as_numpy(np.zeros, shape, dtype, order, device=device, like=like)
+        options: dict[str, Any] = {"device": device, "like": like}
+        return as_numpy(np.zeros, shape, dtype, order, name=name, reserve=reserve, **options)
     refuse_objects(dtype)
     return new_array(
         layout(np.empty, shape, dtype, order, device=device),
@@ -191,7 +193,8 @@ def ones(
                  [1., 1.]])
     """
     if not is_ours(like):
-        return as_numpy(np.ones, shape, dtype, order, device=device, like=like)
+        options: dict[str, Any] = {"device": device, "like": like}
+        return as_numpy(np.ones, shape, dtype, order, name=name, reserve=reserve, **options)
     refuse_objects(dtype)
     return filled(
         new_array(layout(np.empty, shape, dtype, order, device=device), name=name, reserve=reserve),
@@ -247,7 +250,10 @@ def full(
                  [1, 2, 3]])
     """
     if not is_ours(like):
-        return as_numpy(np.full, shape, fill_value, dtype, order, device=device, like=like)
+        options: dict[str, Any] = {"device": device, "like": like}
+        return as_numpy(
+            np.full, shape, fill_value, dtype, order, name=name, reserve=reserve, **options
+        )
     if dtype is None:
         fill_value = np.asarray(fill_value)
         dtype = fill_value.dtype
@@ -312,7 +318,7 @@ def arange(*args: Any, **kwargs: Any) -> SharedArray:
     like = kwargs.pop("like", None)
     name, reserve = kwargs.pop("name", None), kwargs.pop("reserve", False)
     if not is_ours(like):
-        return as_numpy(np.arange, *args, like=like, **kwargs)
+        return as_numpy(np.arange, *args, like=like, name=name, reserve=reserve, **kwargs)
     refuse_objects(kwargs.get("dtype"))
     values = np.arange(*args, **kwargs)
     return filled(new_array(values, name=name, reserve=reserve), values)
@@ -324,8 +330,21 @@ def filled(array: SharedArray, values: Any) -> SharedArray:
     return array
 
 
-def as_numpy(function: Callable[..., Any], *args: Any, **kwargs: Any) -> SharedArray:
-    """Return what NumPy's function returns for an array of another package."""
+def as_numpy(
+    function: Callable[..., Any], *args: Any, name: str | None, reserve: bool, **kwargs: Any
+) -> SharedArray:
+    """Return what NumPy's function returns for an array of another package.
+
+    Raises
+    ------
+    TypeError
+        If options are given that only arrays of ours have.
+    """
+    if name is not None or reserve:
+        raise TypeError(
+            f"numpy.{function.__name__} makes an array of another package here, which has no "
+            "name= or reserve="
+        )
     result: SharedArray = function(*args, **kwargs)  # that package's class; there is no type for it
     return result
 

@@ -278,6 +278,16 @@ def test_arrays_of_another_package_are_left_to_numpy():
         assert getattr(creation, name)(duck, *fill)[0] == name
 
 
+@pytest.mark.parametrize("option", [{"name": "x"}, {"reserve": True}], ids=str)
+@pytest.mark.parametrize("name", sorted({*creation.__all__} - {"attach"}))
+def test_arrays_of_another_package_have_no_options_of_ours(name, option):
+    fill = (3,) if name in ("full", "full_like") else ()
+    args = (Duck(), *fill) if name in (*LIKE, "copy") else (3, *fill)
+    like = {} if name in (*LIKE, "copy") else {"like": Duck()}
+    with pytest.raises(TypeError, match=f"numpy.{name} .* no name= or reserve="):
+        getattr(creation, name)(*args, **like, **option)
+
+
 def test_like_a_shared_array_is_ours():
     a = creation.ones(2)
     assert is_shared(creation.zeros(3, like=a))

@@ -93,6 +93,15 @@ def test_pages_come_at_the_first_touch_by_default(builder):
     assert n_missing_pages(b) > LARGE // mmap.PAGESIZE // 2
 
 
+@pytest.mark.parametrize(
+    "convert", [sharedarray.asarray, lambda a, **kw: sharedarray.array(a, copy=None, **kw)]
+)
+def test_shared_data_that_are_not_copied_have_all_pages_too(convert):
+    a = sharedarray.empty(LARGE, "u1")
+    assert convert(a, reserve=True) is a
+    assert n_missing_pages(a) == 0
+
+
 def test_fromfile_has_all_pages_at_once(tmp_path):
     PROTOTYPE.tofile(tmp_path / "data")
     a = sharedarray.fromfile(tmp_path / "data", "u1", reserve=True)
