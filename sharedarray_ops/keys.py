@@ -64,6 +64,8 @@ class Ranking(NamedTuple):
         The rank of NaN and NaT, above all others.
     has_nan, has_negative : bool
         Which steps the encoding needs.
+    descending : bool
+        Whether larger values have lower ranks; NaN and NaT come last all the same.
     """
 
     origin: int
@@ -72,6 +74,7 @@ class Ranking(NamedTuple):
     nan_rank: int
     has_nan: bool
     has_negative: bool
+    descending: bool = False
 
     def encode(self, values: NDArray[Any], out: NDArray[np.uint64]) -> None:
         """Write the rank of every element of `values` to `out`, native uint64 of the same shape.
@@ -87,6 +90,8 @@ class Ranking(NamedTuple):
             integers = _integers(values)
             np.copyto(out.view(np.int64) if integers.dtype.kind == "i" else out, integers)
             out -= np.uint64(self.origin % 2**64)
+        if self.descending:
+            np.subtract(np.uint64(self.nan_rank - self.has_nan), out, out=out)
         if self.has_nan:
             missing = np.isnan(values) if values.dtype.kind == "f" else _integers(values) == _NAT
             np.copyto(out, np.uint64(self.nan_rank), where=missing)
@@ -145,8 +150,8 @@ def extent(values: NDArray[Any]) -> Extent:
     return Extent(low, high, _tiny(numbers, low, high), has_nan)
 
 
-def ranking(dtype: np.dtype[Any], extents: Iterable[Extent]) -> Ranking:
-    """Combine the extents of all parts of an array of `dtype` into its ranking."""
+def ranking(extents: Iterable[Extent], *, descending: bool = False) -> Ranking:
+    """Combine the extents of all parts of an array into its ranking."""
     extents = list(extents)
     lows = [e.low for e in extents if e.low is not None]
     highs = [e.high for e in extents if e.high is not None]
@@ -156,7 +161,8 @@ def ranking(dtype: np.dtype[Any], extents: Iterable[Extent]) -> Ranking:
         _without_gap(word, gap) for word in (min(lows, default=0), max(highs, default=0))
     )
     has_nan = any(e.has_nan for e in extents)
-    largest = high - origin + has_nan
+    # NaN alone needs no rank of its own.
+    largest = high - origin + (has_nan and bool(lows))
     return Ranking(
         origin=origin,
         n_bits=largest.bit_length(),
@@ -164,6 +170,7 @@ def ranking(dtype: np.dtype[Any], extents: Iterable[Extent]) -> Ranking:
         nan_rank=largest,
         has_nan=has_nan,
         has_negative=origin < 0,
+        descending=descending,
     )
 
 

@@ -19,10 +19,16 @@ from sharedarray_ops.pool import Pool
 __all__ = [
     "MIN_ARGSORT",
     "MIN_ARGSORT_WORKERS",
+    "MIN_BINCOUNT",
     "MIN_FROMFILE",
+    "MIN_HISTOGRAM",
+    "MIN_PARTITION",
+    "MIN_SEARCHSORTED",
     "MIN_SORT",
     "MIN_SORT_SLOW",
     "MIN_SUM",
+    "MIN_TAKE",
+    "MIN_UNIQUE",
     "check_pool",
     "numpy_errors",
     "plain",
@@ -35,7 +41,13 @@ MIN_SORT = 1 << 20
 MIN_SORT_SLOW = 1 << 16  # dtypes that NumPy sorts without SIMD: 8-bit, float16, times
 MIN_ARGSORT = 1 << 13  # in the caller: packing alone makes it 2 to 10 times as fast
 MIN_ARGSORT_WORKERS = 1 << 19
+MIN_BINCOUNT = 1 << 20
+MIN_HISTOGRAM = 1 << 18
+MIN_PARTITION = 1 << 20
+MIN_SEARCHSORTED = 1 << 16
 MIN_SUM = 1 << 21
+MIN_TAKE = 1 << 18
+MIN_UNIQUE = 1 << 18
 MIN_FROMFILE = 1 << 24
 
 

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from sharedarray import MapReduce
-from sharedarray_ops import argsorting, counting, elementwise, fileio, quicksort, reduction, sorting
+from sharedarray_ops import (
+    argsorting,
+    counting,
+    elementwise,
+    fileio,
+    packing,
+    quicksort,
+    reduction,
+    sorting,
+)
 
 # Pools
 
@@ -75,7 +84,8 @@ each_pool = pytest.mark.parametrize("pool", [pytest.param(p, id=name) for name, 
 # Sizes: with these every level, run, block and chunk is reached by a few hundred elements.
 
 SMALL_SIZES = {
-    argsorting: {"BLOCK": 16, "LONG_RUN": 64, "SMALL": 32},
+    argsorting: {"BLOCK": 16, "SMALL": 32},
+    packing: {"BLOCK": 16, "LONG_RUN": 64},
     counting: {"BLOCK": 48},
     elementwise: {"CHUNK": 16},
     fileio: {"CHUNK": 64},

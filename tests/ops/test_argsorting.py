@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedarray_ops import argsorting
+from sharedarray_ops import argsorting, packing
 from tests.ops.support import (
     DISTRIBUTIONS,
     POOLS,
@@ -62,7 +62,7 @@ def test_many_rounds_of_refinement(n, dtype, distribution, n_bits, seed):
         return cls(top, max(0, top - min(n_bits, 64 - index_bits)), index_bits)
 
     with small_sizes() as patch:
-        patch.setattr(argsorting._Field, "below", classmethod(below))
+        patch.setattr(packing.Field, "below", classmethod(below))
         check(sample(distribution, n, dtype, seed), UnorderedPool(3, seed))
 
 
@@ -166,14 +166,14 @@ def test_with_the_real_sizes(dtype, distribution):
 
 @pytest.mark.parametrize("delta", [-1, 0, 1])
 def test_around_the_real_sizes(delta):
-    for n in (argsorting.BLOCK + delta, 2 * argsorting.BLOCK + delta):
+    for n in (packing.BLOCK + delta, 2 * packing.BLOCK + delta):
         check(sample("random", n, "f8"), UnorderedPool(3))
 
 
 @pytest.mark.parametrize("n_clusters", [1, 2])
 def test_long_runs_with_the_real_sizes(n_clusters):
     rng = np.random.default_rng(0)
-    n = n_clusters * (argsorting.LONG_RUN + 5000)
+    n = n_clusters * (packing.LONG_RUN + 5000)
     a = rng.integers(0, 1 << 17, n) + rng.integers(0, n_clusters, n) * (1 << 40)
     a[:2] = -(2**62), 2**62
 
@@ -181,8 +181,8 @@ def test_long_runs_with_the_real_sizes(n_clusters):
 
 
 def test_a_run_as_long_as_a_long_run_may_be():
-    a = np.arange(argsorting.LONG_RUN + 4)[::-1] % 1000
-    for n in (argsorting.LONG_RUN + 1, argsorting.LONG_RUN + 2, argsorting.LONG_RUN + 3):
+    a = np.arange(packing.LONG_RUN + 4)[::-1] % 1000
+    for n in (packing.LONG_RUN + 1, packing.LONG_RUN + 2, packing.LONG_RUN + 3):
         b = a[:n].copy()
         b[:2] = -(2**62), 2**62
         check(b, BarePool())

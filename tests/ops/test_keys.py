@@ -10,7 +10,7 @@ from tests.ops.support import DISTRIBUTIONS, RANKABLE, sample, strided, unaligne
 def ranks_of(a, n_parts=1):
     """Return the ranks of `a` and its ranking, found in several parts."""
     parts = [part for part in np.array_split(a, n_parts) if part.size]
-    rank = ranking(a.dtype, [extent(part) for part in parts])
+    rank = ranking([extent(part) for part in parts])
     out = np.full(a.size, 0xDEAD, np.uint64)
     rank.encode(a, out)
     return out, rank
