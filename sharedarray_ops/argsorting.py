@@ -22,13 +22,13 @@ The serial part is one search per chunk border.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray_ops.columns import Column, Key, block_size, columns_of, survey
+from sharedarray_ops.columns import Column, Key, block_size, columns_of, leading, survey
 from sharedarray_ops.keys import Extent
 from sharedarray_ops.packing import BLOCK, Field, pack, repack, run_start, unpack
 from sharedarray_ops.plan import Chunk, blocks, chunks
@@ -117,13 +117,17 @@ def argsort_columns(
     words = out.view(np.ndarray).view(np.uint64)
     n = out.size
     whole = Chunk(0, n)
+    if not n:
+        return
+    index_bits = (n - 1).bit_length()
     parts = chunks(*whole, 4 * n_workers(pool), align=BLOCK)
-    surveys = pool.map(lambda chunk: _survey(columns, chunk, comparable), parts)
+    first = leading(columns, sample_positions(n), 64 - index_bits)
+    surveys = pool.map(lambda chunk: _survey(first, chunk, comparable), parts)
     key = _key(columns, [found.extents for found in surveys])
     if not key.n_bits or all(found.in_order for found in surveys):
         pool.map(lambda chunk: _number(words, chunk), parts)
         return
-    run = _Run(whole, key, Field.below(key.n_bits, index_bits=(n - 1).bit_length()))
+    run = _Run(whole, key, Field.below(key.n_bits, index_bits))
     if n_workers(pool) > 1 and n > SMALL:
         _pack_and_sort(words, run, parts, pool, touch)
     else:
@@ -138,9 +142,8 @@ def argsort_columns(
 
 def _key(columns: Sequence[Column], extents: Sequence[list[list[Extent]]]) -> Key:
     """Join what the chunks tell of each column."""
-    return Key.of(
-        columns, [[e for found in extents for e in found[k]] for k in range(len(columns))]
-    )
+    joined = [list(chain.from_iterable(found)) for found in zip(*extents, strict=True)]
+    return Key.of(columns, joined)
 
 
 def _survey(columns: Sequence[Column], chunk: Chunk, comparable: NDArray[Any] | None) -> _Survey:
@@ -207,7 +210,9 @@ def _pack_again(
     """Pack a long run of indices; None where its elements are equal, and so in order."""
     parts = chunks(*chunk, 4 * n_workers(pool), align=BLOCK)
     index = words.view(np.intp)
-    key = _key(columns, pool.map(lambda part: survey(columns, part, index), parts))
+    sample = index[chunk.slice][sample_positions(chunk.size)]
+    first = leading(columns, sample, 64 - index_bits)
+    key = _key(columns, pool.map(lambda part: survey(first, part, index), parts))
     if not key.n_bits:
         return None
     field = Field.below(key.n_bits, index_bits)

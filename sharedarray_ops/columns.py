@@ -28,10 +28,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray_ops.keys import Extent, Ranking, extent, is_rankable, ranking
+from sharedarray_ops.keys import Extent, Ranking, extent, full_extent, is_rankable, ranking
 from sharedarray_ops.plan import Chunk, blocks
 
-__all__ = ["Column", "Key", "columns_of", "is_sortable", "survey"]
+__all__ = ["Column", "Key", "columns_of", "is_sortable", "leading", "survey"]
 
 # Bytes of elements that are looked at together; where there are several columns of them, they are
 # in the cache from the first one on.
@@ -80,10 +80,14 @@ class Key(NamedTuple):
 
     @classmethod
     def of(cls, columns: Sequence[Column], extents: Sequence[Sequence[Extent]]) -> Key:
-        """Make the key of columns from the extents of each of them."""
+        """Make the key of columns; `extents` are those of the first columns or all of them."""
         rankings = [
             ranking(found, descending=column.descending)
-            for column, found in zip(columns, extents, strict=True)
+            for column, found in zip(columns, extents, strict=False)
+        ]
+        rankings += [
+            ranking([full_extent(column.at(slice(0)).dtype)], descending=column.descending)
+            for column in columns[len(extents) :]
         ]
         low = n_bits = sum(rank.n_bits for rank in rankings)
         parts = []
@@ -282,6 +286,18 @@ def survey(
         for column, found in zip(columns, extents, strict=True):
             found.append(extent(column.at(where)))
     return extents
+
+
+def leading(columns: Sequence[Column], sample: NDArray[np.intp], n_bits: int) -> list[Column]:
+    """Return as many of the first columns as it takes to have `n_bits` bits of key, or all.
+
+    By a sample of the elements, which may find fewer bits than there are, and so more columns.
+    """
+    for n, column in enumerate(columns, 1):
+        n_bits -= ranking([extent(column.at(sample))]).n_bits
+        if n_bits <= 0:
+            return list(columns[:n])
+    return list(columns)
 
 
 def block_size(columns: Sequence[Column]) -> int:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Extent", "Ranking", "extent", "is_rankable", "ranking"]
+__all__ = ["Extent", "Ranking", "extent", "full_extent", "is_rankable", "ranking"]
 
 _NAT = np.iinfo(np.int64).min
 
@@ -148,6 +148,18 @@ def extent(values: NDArray[Any]) -> Extent:
         return Extent(int(numbers.min()), int(numbers.max()), 0, has_nan)
     low, high = _float_word(numbers.min()), _float_word(numbers.max())
     return Extent(low, high, _tiny(numbers, low, high), has_nan)
+
+
+def full_extent(dtype: np.dtype[Any]) -> Extent:
+    """Return the extent that holds all values of a dtype."""
+    if dtype.kind == "f":
+        infinity = _float_word(dtype.type(np.inf))
+        return Extent(-infinity, infinity, 0, has_nan=True)
+    if dtype.kind == "b":
+        return Extent(0, 1, 0, has_nan=False)
+    limits = np.iinfo(np.int64 if dtype.kind in "mM" else dtype)
+    is_time = dtype.kind in "mM"
+    return Extent(int(limits.min) + is_time, int(limits.max), 0, has_nan=is_time)
 
 
 def ranking(extents: Iterable[Extent], *, descending: bool = False) -> Ranking:
