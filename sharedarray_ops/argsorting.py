@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray_ops.columns import Column, Key, block_size, columns_of, leading, survey
-from sharedarray_ops.keys import Extent
+from sharedarray_ops.distinct import argsort_by_codes, argsort_by_masks
+from sharedarray_ops.keys import Extent, is_rankable
 from sharedarray_ops.packing import BLOCK, Field, pack, repack, run_start, unpack
 from sharedarray_ops.plan import Chunk, blocks, chunks
 from sharedarray_ops.pool import Pool, Touch, n_workers
@@ -119,6 +120,13 @@ def argsort_columns(
     whole = Chunk(0, n)
     if not n:
         return
+    descending = any(column.descending for column in columns)
+    if (
+        comparable is not None
+        and is_rankable(comparable.dtype)
+        and argsort_by_masks(comparable, words, pool, touch, descending=descending)
+    ):
+        return
     index_bits = (n - 1).bit_length()
     parts = chunks(*whole, 4 * n_workers(pool), align=BLOCK)
     first = leading(columns, sample_positions(n), 64 - index_bits)
@@ -126,6 +134,8 @@ def argsort_columns(
     key = _key(columns, [found.extents for found in surveys])
     if not key.n_bits or all(found.in_order for found in surveys):
         pool.map(lambda chunk: _number(words, chunk), parts)
+        return
+    if argsort_by_codes(key, words, pool, touch):
         return
     run = _Run(whole, key, Field.below(key.n_bits, index_bits))
     if n_workers(pool) > 1 and n > SMALL:

@@ -35,7 +35,7 @@ __all__ = ["Column", "Key", "columns_of", "is_sortable", "leading", "survey"]
 
 # Bytes of elements that are looked at together; where there are several columns of them, they are
 # in the cache from the first one on.
-BLOCK_NBYTES = 4 << 20
+BLOCK_NBYTES = 1 << 20
 
 _X87 = np.finfo(np.longdouble).nmant == 63 and np.dtype(np.longdouble).itemsize == 16
 
@@ -303,4 +303,4 @@ def leading(columns: Sequence[Column], sample: NDArray[np.intp], n_bits: int) ->
 def block_size(columns: Sequence[Column]) -> int:
     """Return how many elements are looked at together."""
     reach = max((abs(c.values.strides[0]) for c in columns), default=1)
-    return max(1 << 12, BLOCK_NBYTES // max(1, reach * len(columns)))
+    return max(1 << 12, BLOCK_NBYTES // max(1, reach))

@@ -14,7 +14,8 @@ float16             as float32, which holds every float16
 
 The gap is what no number in the array uses between zero and the smallest magnitude. Without it,
 numbers of both signs would spend nine tenths of the range of their words on exponents that do not
-occur.
+occur. Low bits that are the same in all 64-bit words are left out as well: integers stored as
+floats, and dates stored as nanoseconds, have many of these.
 """
 
 from __future__ import annotations
@@ -41,12 +42,17 @@ class Extent(NamedTuple):
         No magnitude of a float lies between 0 and this.
     has_nan : bool
         Whether there is NaN or NaT.
+    first, different : int
+        A word, and the bits in which any other word differs from it; of floats the bits without the
+        sign, and the first one is taken for 0. 1 where that is not known.
     """
 
     low: int | None
     high: int | None
     tiny: int
     has_nan: bool
+    first: int = 0
+    different: int = 1
 
 
 class Ranking(NamedTuple):
@@ -60,6 +66,8 @@ class Ranking(NamedTuple):
         Every rank is below ``2 ** n_bits``.
     gap : int
         By how much the magnitudes of floats are lowered.
+    shift : int
+        How many low bits are left out.
     nan_rank : int
         The rank of NaN and NaT, above all others.
     has_nan, has_negative : bool
@@ -71,6 +79,7 @@ class Ranking(NamedTuple):
     origin: int
     n_bits: int
     gap: int
+    shift: int
     nan_rank: int
     has_nan: bool
     has_negative: bool
@@ -90,6 +99,8 @@ class Ranking(NamedTuple):
             integers = _integers(values)
             np.copyto(out.view(np.int64) if integers.dtype.kind == "i" else out, integers)
             out -= np.uint64(self.origin % 2**64)
+        if self.shift:
+            out >>= np.uint64(self.shift)
         if self.descending:
             np.subtract(np.uint64(self.nan_rank - self.has_nan), out, out=out)
         if self.has_nan:
@@ -145,9 +156,10 @@ def extent(values: NDArray[Any]) -> Extent:
     if not numbers.size:
         return Extent(None, None, 0, has_nan)
     if values.dtype.kind != "f":
-        return Extent(int(numbers.min()), int(numbers.max()), 0, has_nan)
+        first, different = _difference(numbers)
+        return Extent(int(numbers.min()), int(numbers.max()), 0, has_nan, first, different)
     low, high = _float_word(numbers.min()), _float_word(numbers.max())
-    return Extent(low, high, _tiny(numbers, low, high), has_nan)
+    return Extent(low, high, _tiny(numbers, low, high), has_nan, 0, _float_bits(numbers))
 
 
 def full_extent(dtype: np.dtype[Any]) -> Extent:
@@ -168,17 +180,19 @@ def ranking(extents: Iterable[Extent], *, descending: bool = False) -> Ranking:
     lows = [e.low for e in extents if e.low is not None]
     highs = [e.high for e in extents if e.high is not None]
     tinies = [e.tiny for e in extents if e.tiny]
-    gap = min(tinies) - 1 if tinies else 0
+    shift = _n_common([e for e in extents if e.low is not None])
+    gap = (min(tinies) - 1 if tinies else 0) >> shift << shift
     origin, high = (
         _without_gap(word, gap) for word in (min(lows, default=0), max(highs, default=0))
     )
     has_nan = any(e.has_nan for e in extents)
     # NaN alone needs no rank of its own.
-    largest = high - origin + (has_nan and bool(lows))
+    largest = ((high - origin) >> shift) + (has_nan and bool(lows))
     return Ranking(
         origin=origin,
         n_bits=largest.bit_length(),
         gap=gap,
+        shift=shift,
         nan_rank=largest,
         has_nan=has_nan,
         has_negative=origin < 0,
@@ -217,6 +231,31 @@ def _tiny(numbers: NDArray[Any], low: int, high: int) -> int:
     magnitudes = np.abs(numbers, dtype=np.float64).view(np.uint64)
     magnitudes -= np.uint64(1)  # zero becomes the largest
     return int(magnitudes.min()) + 1
+
+
+def _difference(integers: NDArray[Any]) -> tuple[int, int]:
+    """Return one of the 64-bit integers, and the bits in which the others differ from it."""
+    if integers.dtype.itemsize < 8:
+        return 0, 1
+    words = integers.view(f"{integers.dtype.byteorder}u8")
+    first = words[0]
+    return int(first), int(np.bitwise_or.reduce(words ^ first))
+
+
+def _float_bits(numbers: NDArray[Any]) -> int:
+    """Return the bits that any of the float64 has, but the sign."""
+    if numbers.dtype.itemsize < 8:
+        return 1
+    words = numbers.view(f"{numbers.dtype.byteorder}u8")
+    return int(np.bitwise_or.reduce(words)) & np.iinfo(np.int64).max
+
+
+def _n_common(extents: list[Extent]) -> int:
+    """Return how many low bits all words have in common."""
+    different = 0
+    for e in extents:
+        different |= e.different | (e.first ^ extents[0].first)
+    return (different & -different).bit_length() - 1 if different else 0
 
 
 def _without_gap(word: int, gap: int) -> int:

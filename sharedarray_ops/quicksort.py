@@ -28,6 +28,7 @@ __all__ = [
     "Share",
     "Splitter",
     "choose_splitter",
+    "is_crowded",
     "partition",
     "quicksort",
     "sample_positions",
@@ -125,9 +126,13 @@ def choose_splitter(sample: NDArray[Any], n_workers: int) -> Splitter:
     """Choose where to cut an array in two for its workers from SAMPLE of its elements."""
     sample = np.sort(sample)
     value = sample[sample.size * (n_workers // 2) // n_workers]
+    return Splitter(value, inclusive=bool(value == sample[0]), crowded=is_crowded(sample))
+
+
+def is_crowded(sample: NDArray[Any]) -> bool:
+    """Return whether one value makes up an eighth of a sorted sample of SAMPLE elements."""
     # "Not less" rather than "equal", so that NaN, which sorts as one value, counts as one.
-    crowded = not np.all(sample[: -SAMPLE // 8] < sample[SAMPLE // 8 :])
-    return Splitter(value, inclusive=bool(value == sample[0]), crowded=crowded)
+    return not np.all(sample[: -SAMPLE // 8] < sample[SAMPLE // 8 :])
 
 
 def sample_positions(n: int) -> NDArray[np.intp]:

@@ -4,7 +4,7 @@
 dtype                          way
 =============================  ===================================================================
 bool, 8-bit, float16           `counting_sort`
-wider integers                 `quicksort`
+wider integers                 `quicksort`; `distinct` where there are few distinct values
 float32, float64               as integers of their bits, then the negative ones reversed
 datetime64, timedelta64        as int64, less one where there is NaT, the smallest of all
 foreign byte order             bytes swapped, sorted, and swapped back
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray_ops.counting import counting_sort
+from sharedarray_ops.distinct import sort_by_counts
 from sharedarray_ops.plan import Chunk, blocks, chunks
 from sharedarray_ops.pool import Pool, n_workers
 from sharedarray_ops.quicksort import quicksort
@@ -66,7 +67,7 @@ def sort(a: NDArray[Any], pool: Pool) -> None:
     elif a.dtype.kind == "f":
         _sort_floats(a, pool)
     else:
-        quicksort(a, pool)
+        _sort_integers(a, pool)
 
 
 def needs_order(a: NDArray[Any], pool: Pool) -> bool:
@@ -97,6 +98,11 @@ def _specials(a: NDArray[Any], part: Chunk) -> tuple[bool, bool, bool]:
     return has_nan, has_plus, has_minus
 
 
+def _sort_integers(a: NDArray[Any], pool: Pool) -> None:
+    if not sort_by_counts(a, pool):
+        quicksort(a, pool)
+
+
 def _sort_floats(a: NDArray[Any], pool: Pool) -> None:
     """Sort float32 or float64 by their bits, which NumPy does faster than by their values.
 
@@ -105,7 +111,7 @@ def _sort_floats(a: NDArray[Any], pool: Pool) -> None:
     """
     bits = a.view(f"i{a.dtype.itemsize}")
     infinities = np.array([-np.inf, np.inf], a.dtype).view(bits.dtype)
-    quicksort(bits, pool)
+    _sort_integers(bits, pool)
     n_signed = int(np.searchsorted(bits, bits.dtype.type(0)))
     n_negative, n_not_nan = np.searchsorted(bits, infinities, "right").tolist()
     _reverse(a[:n_negative], pool)
@@ -113,11 +119,18 @@ def _sort_floats(a: NDArray[Any], pool: Pool) -> None:
     if n_signed_nan:
         for i, j in blocks(n_signed, a.size, BLOCK):
             a[i - n_signed_nan : j - n_signed_nan] = a[i:j].copy()
-    _fill(a, Chunk(n_not_nan - n_signed_nan, a.size), a.dtype.type(np.nan), pool)
+    where = Chunk(n_not_nan - n_signed_nan, a.size)
+    nan = a.dtype.type(np.nan)
+    # In the order of their bits, so that the first and the last tell of all in between.
+    ends = {int(bits[i]) for i in (where.start, -1)} if where.size else set()
+    if n_signed_nan or ends - {int(nan.view(bits.dtype))}:
+        _fill(a, where, nan, pool)
 
 
 def _reverse(a: NDArray[Any], pool: Pool) -> None:
-    """Reverse an array in place."""
+    """Reverse an array in place whose bits are in order."""
+    if not a.size or a[:1].tobytes() == a[-1:].tobytes():  # zeros, often
+        return
 
     def kernel(chunk: Chunk) -> None:
         for i, j in blocks(*chunk, BLOCK):
@@ -145,7 +158,7 @@ def _sort_times(integers: NDArray[np.int64], pool: Pool) -> None:
     if has_nat:
         pool.map(lambda p: _add(integers[p.slice], -1), parts)
     try:
-        quicksort(integers, pool)
+        _sort_integers(integers, pool)
     finally:
         if has_nat:
             pool.map(lambda p: _add(integers[p.slice], 1), parts)

@@ -14,6 +14,7 @@ from sharedarray import MapReduce
 from sharedarray_ops import (
     argsorting,
     counting,
+    distinct,
     elementwise,
     fileio,
     packing,
@@ -87,6 +88,7 @@ SMALL_SIZES = {
     argsorting: {"BLOCK": 16, "SMALL": 32},
     packing: {"BLOCK": 16, "LONG_RUN": 64},
     counting: {"BLOCK": 48},
+    distinct: {"BLOCK": 48, "MIN_SIZE": 40, "MAX_COUNTS": 6, "MAX_CODES": 12, "CODES_PER_BLOCK": 4},
     elementwise: {"CHUNK": 16},
     fileio: {"CHUNK": 64},
     quicksort: {"BLOCK": 16, "SMALL": 32, "SAMPLE": 16},
