@@ -28,7 +28,7 @@ from sharedarray.errors import (
     WorkerDied,
     WorkerException,
 )
-from sharedarray.functions import argsort, fromfile, sort, sum
+from sharedarray.functions import argsort, fromfile, lexsort, sort, sum
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.cache import release_cache
 from sharedarray.memory.creation import (
@@ -77,6 +77,7 @@ __all__ = [
     "full_like",
     "get_debug",
     "get_num_workers",
+    "lexsort",
     "list_named",
     "num_workers",
     "ones",

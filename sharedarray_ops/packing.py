@@ -124,6 +124,9 @@ def refine(key: Key, words: Words, field: Field, scratch: Words, line: int = 0) 
 
     Where `line` is given, the words are lines of that length, each sorted on its own.
     """
+    if not field.shift:
+        words &= field.index_mask
+        return
     leading = np.right_shift(words, np.uint64(field.index_bits), out=scratch[: words.size])
     same = leading[1:] == leading[:-1]
     if line:

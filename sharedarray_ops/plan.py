@@ -7,10 +7,10 @@ once, leaves follow NumPy's own tree, exchanges are balanced) is tested on integ
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
-__all__ = ["Chunk", "Exchange", "blocks", "chunks", "exchanges", "tree_leaves"]
+__all__ = ["Chunk", "Exchange", "blocks", "chunks", "exchanges", "tiles", "tree_leaves"]
 
 
 class Chunk(NamedTuple):
@@ -53,6 +53,25 @@ def blocks(start: int, stop: int, size: int) -> Iterator[Chunk]:
     """Cut a range into blocks of `size` elements, the last one shorter, in order."""
     for i in range(start, stop, size):
         yield Chunk(i, min(i + size, stop))
+
+
+def tiles(shape: Sequence[int], max_size: int) -> list[tuple[slice, ...]]:
+    """Cut a box into tiles of at most `max_size` elements, but at least one, in C order.
+
+    A tile spans the last axes, a part of one axis, and one index of each axis before.
+    """
+    axis, size = len(shape), 1  # of what a tile spans as a whole
+    while axis and shape[axis - 1] * size <= max_size:
+        axis -= 1
+        size *= shape[axis]
+    if 0 in shape:
+        return []
+    whole = tuple(slice(0, n) for n in shape[axis:])
+    if not axis:
+        return [whole]
+    parts = [part.slice for part in blocks(0, shape[axis - 1], max(1, max_size // size))]
+    outer = product(*map(range, shape[: axis - 1]))
+    return [(*(slice(i, i + 1) for i in index), part, *whole) for index in outer for part in parts]
 
 
 def tree_leaves(n: int, unit: int, depth: int) -> list[Chunk]:

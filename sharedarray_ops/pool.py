@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-__all__ = ["Pool", "Touch", "n_workers"]
+__all__ = ["Caller", "Pool", "Touch", "n_workers"]
 
 # What is called on a part of an output, by the worker that is going to write to it first; it may
 # have the pages made. None where they are there.
@@ -33,6 +33,16 @@ class Pool(Protocol):
     def map(self, func: Callable[[Item], Result], sequence: Sequence[Item], /) -> list[Result]:
         """Return ``[func(item) for item in sequence]``."""
         ...
+
+
+class Caller:
+    """A pool that runs everything in the caller: for work within the work of a pool."""
+
+    np = 0
+
+    def map(self, func: Callable[[Item], Result], sequence: Sequence[Item], /) -> list[Result]:
+        """Return ``[func(item) for item in sequence]``."""
+        return [func(item) for item in sequence]
 
 
 def n_workers(pool: Pool) -> int:

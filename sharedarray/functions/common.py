@@ -22,6 +22,7 @@ __all__ = [
     "MIN_BINCOUNT",
     "MIN_FROMFILE",
     "MIN_HISTOGRAM",
+    "MIN_LINES",
     "MIN_PARTITION",
     "MIN_SEARCHSORTED",
     "MIN_SORT",
@@ -41,6 +42,7 @@ MIN_SORT = 1 << 20
 MIN_SORT_SLOW = 1 << 16  # dtypes that NumPy sorts without SIMD: 8-bit, float16, times
 MIN_ARGSORT = 1 << 13  # in the caller: packing alone makes it 2 to 10 times as fast
 MIN_ARGSORT_WORKERS = 1 << 19
+MIN_LINES = 1 << 17  # of all lines together, where each of them is shorter than it has to be
 MIN_BINCOUNT = 1 << 20
 MIN_HISTOGRAM = 1 << 18
 MIN_PARTITION = 1 << 20

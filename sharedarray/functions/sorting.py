@@ -1,16 +1,14 @@
-"""sort and argsort, as functions, as methods and through NumPy."""
+"""sort, as a function, as a method and through NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.functions.common import (
-    MIN_ARGSORT,
-    MIN_ARGSORT_WORKERS,
+    MIN_LINES,
     MIN_SORT,
     MIN_SORT_SLOW,
     check_pool,
@@ -18,13 +16,14 @@ from sharedarray.functions.common import (
     plain,
     pool_for,
 )
+from sharedarray.functions.sortargs import Request, numpy_options, numpy_sorts, requested
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
-from sharedarray_ops import argsorting, elementwise, sorting
+from sharedarray_ops import argsorting, elementwise, lines, sorting
 from sharedarray_ops.keys import is_rankable
 from sharedarray_ops.pool import Pool
 
-__all__ = ["argsort", "sort"]
+__all__ = ["sort"]
 
 
 @implements(np.sort)
@@ -35,6 +34,7 @@ def sort(
     order: str | list[str] | None = None,
     *,
     stable: bool | None = None,
+    descending: bool | None = None,
     pool: Pool | None = None,
 ) -> SharedArray:
     """Return a sorted copy of an array, in shared memory.
@@ -52,6 +52,9 @@ def sort(
     stable : bool, optional
         Whether equal elements keep their order. It shows where they differ in bits: zeros of both
         signs, NaN with different payloads.
+    descending : bool, optional
+        Whether larger elements go first; NaN and NaT come last all the same. As in NumPy 2.5, with
+        any NumPy. Not for structured arrays, and not together with `kind`.
     pool : Pool, optional
         Who works. Default: as many threads as `get_num_workers()`.
 
@@ -73,13 +76,17 @@ def sort(
 
     Notes
     -----
-    In parallel: one-dimensional arrays (or ``axis=None``) of bool, integers, float16 to float64,
-    datetime64 and timedelta64, from 1,048,576 elements, and from 65,536 where NumPy has no SIMD
-    sort (8-bit values, float16, times). `sharedarray_ops.quicksort` and
-    `sharedarray_ops.counting` describe the algorithms. The default kind puts -0.0 before +0.0 and
-    gives every NaN the bits of `numpy.nan`, for any number of workers.
-    Extra memory: below 5 MiB a worker; a stable sort of floats with NaN or with zeros of both signs
-    takes 16 bytes an element.
+    In parallel: all dtypes of fixed width, along lines of 1,048,576 elements and more, or 65,536
+    where NumPy has no SIMD sort; shorter lines are shared out, where there are 131,072 elements or
+    more in all. `sharedarray_ops.quicksort`, `sharedarray_ops.counting` and `sharedarray_ops.lines`
+    describe the algorithms for numbers; wider elements (complex, longdouble, S, U, V, structured)
+    are gathered in the order that `argsort` finds, and equal ones keep their order.
+    The default kind puts -0.0 before +0.0 and gives every NaN the bits of `numpy.nan` in long lines
+    of floats, for any number of workers. There, arrays of few distinct values may be counted and
+    written anew: an interrupt can leave an array that is sorted in place without some of them.
+    Extra memory: below 5 MiB a worker for numbers. Wider elements take 8 bytes each, and in place
+    as much as the array in addition; so does a stable sort of floats with NaN or with zeros of both
+    signs.
 
     Examples
     --------
@@ -91,16 +98,18 @@ def sort(
     source = plain(a)
     if axis is None:
         source, axis = source.reshape(-1), -1
-    if not _is_parallel(source, order, _min_sort(source.dtype)):
+    request = requested(np.sort, source, axis, kind, order, stable, descending)
+    if _is_for_numpy(source, request):
         result = creation.copy(source)
-        result.view(np.ndarray).sort(axis, kind, order, stable=stable)
+        result.view(np.ndarray).sort(axis, kind, order, **numpy_options(stable, descending))
         return result
-    wants_stable = _check_kind(np.sort, source, axis, kind, stable)
-    workers = pool_for(pool)
+    workers = pool_for(pool, parallel=source.size >= MIN_LINES)
     with numpy_errors():
-        result = creation.empty(source.shape, source.dtype)
-        elementwise.copy(source, result, workers, pages.populator(result))
-        _sort_in_place(result, wants_stable, workers)
+        if source.ndim == 1 and _is_ordered(source, request, workers):
+            return _gathered(source, request, workers)
+        result = creation.empty_like(source)
+        elementwise.assign(result.view(np.ndarray), source, workers, pages.populator(result))
+        _sort_in_place(result.view(np.ndarray), request, workers)
     return result
 
 
@@ -114,137 +123,79 @@ def _sort_method(
 ) -> None:
     """Sort a SharedArray in place: the method `sort`."""
     plain = self.view(np.ndarray)
-    stable, pool = kwargs.get("stable"), kwargs.pop("pool", None)
+    pool = kwargs.pop("pool", None)
+    stable, descending = kwargs.get("stable"), kwargs.get("descending")
     check_pool(pool)
-    if axis is None or kwargs.keys() - {"stable"} or not plain.flags.writeable:
+    if axis is None or kwargs.keys() - {"stable", "descending"} or not plain.flags.writeable:
         plain.sort(axis, kind, order, **kwargs)  # for NumPy's own error
-    elif not _is_parallel(plain, order, _min_sort(plain.dtype)):
-        plain.sort(axis, kind, order, **kwargs)
-    else:
-        wants_stable = _check_kind(np.sort, plain, axis, kind, stable)
-        workers = pool_for(pool)
-        with numpy_errors():
-            if plain.flags.c_contiguous:
-                _sort_in_place(self, wants_stable, workers)
-            else:
-                dense = creation.empty(plain.shape, plain.dtype)
-                elementwise.copy(plain, dense, workers)
-                _sort_in_place(dense, wants_stable, workers)
-                elementwise.copy(dense, plain, workers)
-
-
-def _sort_in_place(a: SharedArray, stable: bool, pool: Pool) -> None:
-    """Sort a contiguous 1-d array."""
-    if stable and sorting.needs_order(a, pool):
-        order = creation.empty(a.shape, np.intp)
-        argsorting.argsort(a, order, pool)
-        result = creation.empty(a.shape, a.dtype)
-        elementwise.gather(a, order, result, pool)
-        elementwise.copy(result, a, pool)
-    else:
-        sorting.sort(a, pool)
-
-
-@implements(np.argsort, np.ndarray.argsort)
-def argsort(
-    a: ArrayLike,
-    axis: int | None = -1,
-    kind: Any = None,
-    order: str | list[str] | None = None,
-    *,
-    stable: bool | None = None,
-    pool: Pool | None = None,
-) -> SharedArray:
-    """Return the indices that sort an array, in shared memory; always stable.
-
-    Parameters
-    ----------
-    a : array_like
-        Any shape and dtype.
-    axis : int or None, default -1
-        Axis along which to sort; None sorts the flattened array.
-    kind : {'quicksort', 'mergesort', 'heapsort', 'stable'}, optional
-        Checked as `numpy.argsort` does; the result is that of 'stable' for each of them.
-    order : str or list of str, optional
-        Fields to compare first, as for `numpy.argsort`.
-    stable : bool, optional
-        Checked like `kind`.
-    pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
-
-    Returns
-    -------
-    SharedArray of intp
-        Of the shape of `a`, ``(a.size,)`` for ``axis=None``. For any number of workers the same as
-        ``numpy.argsort(a, kind="stable")``.
-
-    Raises
-    ------
-    AxisError, TypeError, ValueError
-        Where `numpy.argsort` raises them, before any work.
-    TypeError
-        For masked arrays.
-
-    See Also
-    --------
-    sort
-
-    Notes
-    -----
-    In parallel: one-dimensional arrays (or ``axis=None``) of bool, integers, float16 to float64,
-    datetime64 and timedelta64, from 524,288 elements. From 8,192 elements they are sorted in the
-    same way, in the caller: by packing keys and indices into words, see
-    `sharedarray_ops.argsorting`. Extra memory: about 6 MiB a worker.
-
-    Examples
-    --------
-    >>> import sharedarray
-    >>> sharedarray.argsort([3.0, 1.0, 2.0, 1.0])
-    SharedArray([1, 3, 2, 0])
-    """
-    check_pool(pool)
-    source = plain(a)
-    if axis is None:
-        source, axis = source.reshape(-1), -1
-    if not _is_parallel(source, order, MIN_ARGSORT) or np.intp(0).itemsize != 8:
-        return creation.asarray(_numpy_argsort(source, axis, kind, order, stable))
-    _check_kind(np.argsort, source, axis, kind, stable)
-    workers = pool_for(pool, parallel=source.size >= MIN_ARGSORT_WORKERS)
+        return
+    request = requested(np.sort, plain, axis, kind, order, stable, descending)
+    if _is_for_numpy(plain, request):
+        plain.sort(axis, kind, order, **numpy_options(stable, descending))
+        return
+    workers = pool_for(pool, parallel=plain.size >= MIN_LINES)
     with numpy_errors():
-        result = creation.empty(source.shape, np.intp)
-        argsorting.argsort(source, result, workers, pages.populator(result))
-    return result
+        _sort_in_place(plain, request, workers)
 
 
-def _numpy_argsort(
-    a: NDArray[Any], axis: int, kind: Any, order: Any, stable: bool | None
-) -> NDArray[np.intp]:
-    """Return NumPy's stable argsort, with NumPy's errors for bad arguments."""
-    if kind is not None or stable is not None:
-        _check_kind(np.argsort, a, axis, kind, stable, order)
-    return np.argsort(a, axis, order=order, stable=True)
-
-
-def _is_parallel(a: NDArray[Any], order: Any, min_size: int) -> bool:
-    """Return whether there is a parallel way for the array, and it pays."""
-    return a.ndim == 1 and a.size >= min_size and order is None and is_rankable(a.dtype)
+def _is_for_numpy(a: NDArray[Any], request: Request) -> bool:
+    """Return whether one call of NumPy does it, and does it as fast."""
+    if numpy_sorts(a, request):
+        return True
+    if request.descending and "descending" not in numpy_options(None, True):
+        return False
+    return a.size < (_min_sort(a.dtype) if a.ndim == 1 else MIN_LINES)
 
 
 def _min_sort(dtype: np.dtype[Any]) -> int:
-    """Return from how many elements on `sort` does not leave the work to NumPy."""
-    is_slow = dtype.kind in "mM" or dtype.itemsize == 1 or dtype.char == "e"
-    return MIN_SORT_SLOW if is_slow else MIN_SORT
+    """Return from how many elements on all workers sort one line."""
+    has_simd = dtype.kind in "iuf" and 1 < dtype.itemsize <= 8 and dtype.char != "e"
+    return MIN_SORT if has_simd else MIN_SORT_SLOW
 
 
-def _check_kind(
-    function: Callable[..., Any],
-    a: NDArray[Any],
-    axis: Any,
-    kind: Any,
-    stable: bool | None,
-    order: Any = None,
-) -> bool:
-    """Let NumPy raise for bad arguments; return whether they ask for a stable sort."""
-    function(np.empty((0,) * a.ndim, a.dtype), axis, kind, order, stable=stable)
-    letter = kind.decode() if isinstance(kind, bytes) else kind or ""
-    return bool(stable) or letter[:1] in tuple("sSmM")
+def _sort_in_place(a: NDArray[Any], request: Request, pool: Pool) -> None:
+    """Sort an array in shared memory along an axis."""
+    moved = np.moveaxis(a, request.axis, -1)
+    if a.ndim == 1 or moved.shape[-1] >= _min_sort(a.dtype):
+        for index in np.ndindex(moved.shape[:-1]):
+            _sort_line(moved[index], request, pool)
+    elif is_rankable(a.dtype) and not request.descending:
+        lines.sort_lines(moved, pool, kind="stable" if request.stable else None)
+    else:
+        lines.order_lines(moved, pool, order=request.order, descending=request.descending)
+
+
+def _sort_line(line: NDArray[Any], request: Request, pool: Pool) -> None:
+    """Sort one line in place with all workers."""
+    if _is_ordered(line, request, pool):
+        elementwise.copy(_gathered(line, request, pool), line, pool)
+    elif line.flags.c_contiguous:
+        sorting.sort(line, pool, descending=request.descending)
+    else:
+        dense = creation.empty(line.shape, line.dtype)
+        elementwise.copy(line, dense, pool)
+        sorting.sort(dense, pool, descending=request.descending)
+        elementwise.copy(dense, line, pool)
+
+
+def _is_ordered(line: NDArray[Any], request: Request, pool: Pool) -> bool:
+    """Return whether a line has to be sorted by its argsort."""
+    if not is_rankable(line.dtype):
+        return True
+    return request.stable and sorting.needs_order(line, pool)
+
+
+def _gathered(line: NDArray[Any], request: Request, pool: Pool) -> SharedArray:
+    """Return the elements of a line in their order."""
+    order = creation.empty(line.shape, np.intp)
+    argsorting.argsort(
+        line,
+        order,
+        pool,
+        pages.populator(order),
+        order=request.order,
+        descending=request.descending,
+    )
+    result = creation.empty(line.shape, line.dtype)
+    elementwise.gather(line, order, result, pool)
+    return result

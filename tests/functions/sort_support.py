@@ -34,7 +34,7 @@ def check_stable(a, pool, **kwargs):
         assert_same_bits(result, np.sort(a, kind="stable"))
 
 
-# What has no parallel way.
+# Elements that are not single numbers of 64 bits: sorted by their argsort.
 OTHERS = {
     "S": np.array([b"b", b"a\0", b"", b"a", b"zz"] * 20),
     "U": np.array(["b", "\U0001f600", "", "a", "é"] * 20),

@@ -108,9 +108,16 @@ def test_sort_in_place(small, dtype, step):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_sort_of_what_has_no_parallel_way(small, name):
+def test_sort_of_wide_elements(small, name):
     for pool in POOLS:
-        assert_same_bits(sharedarray.sort(OTHERS[name], pool=pool), np.sort(OTHERS[name]))
+        result, expected = (
+            sharedarray.sort(OTHERS[name], pool=pool),
+            np.sort(OTHERS[name], kind="stable"),
+        )
+        if name == "g":  # its padding is not defined
+            np.testing.assert_array_equal(np.asarray(result), expected, strict=True)
+        else:
+            assert_same_bits(result, expected)
 
 
 def test_sort_with_the_real_sizes():

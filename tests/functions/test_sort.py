@@ -112,10 +112,11 @@ def test_other_dtypes(small, name):
         with unchanged(a):
             result = sharedarray.sort(a, **kwargs)
         assert type(result) is SharedArray
+        expected = np.sort(a, axis=kwargs.get("axis", -1), kind="stable")
         if name == "g":  # its padding is not defined
-            np.testing.assert_array_equal(np.asarray(result), np.sort(a, **kwargs), strict=True)
+            np.testing.assert_array_equal(np.asarray(result), expected, strict=True)
         else:
-            assert_same_bits(result, np.sort(a, **kwargs))
+            assert_same_bits(result, expected)
 
 
 @pytest.mark.parametrize("order", ["b", ["b", "a"], ("a",), ["b"], "a"])
@@ -124,7 +125,7 @@ def test_order_of_fields(small, order):
     for kind in (None, "stable"):
         result = sharedarray.sort(a, order=order, kind=kind)
         assert type(result) is SharedArray
-        assert_same_bits(result, np.sort(a, order=order, kind=kind))
+        assert_same_bits(result, np.sort(a, order=order, kind="stable"))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, -3, None, np.int64(1)])
