@@ -1,4 +1,4 @@
-"""Sort and argsort along one axis of many lines: the lines are shared out among the workers.
+"""Sort and argsort along one axis of many lines, which are shared out among the workers.
 
 Lines that are long enough for all workers together are sorted by `sorting` and `argsorting`.
 
@@ -25,6 +25,8 @@ __all__ = ["argsort_lines", "order_lines", "sort_lines"]
 
 # Elements; words, keys and what they are made of stay in the second-level cache.
 TILE = 1 << 16
+# Elements of a line. Shorter ones NumPy sorts stably as fast, by insertion.
+MIN_PACKED = 8
 
 
 def sort_lines(a: NDArray[Any], pool: Pool, *, kind: Literal["stable"] | None = None) -> None:
@@ -59,6 +61,9 @@ def order_lines(
 
     def kernel(chunk: Chunk) -> None:
         for place in places[chunk.slice]:
+            if a.shape[-1] < 2 * MIN_PACKED and not order and not descending:
+                a[place].sort(axis=-1, kind="stable")
+                continue
             block = _dense(a[place])
             index = _argsort_block(block, order, descending=descending)
             a[place] = np.take_along_axis(block, index, axis=1).reshape(a[place].shape)
@@ -120,6 +125,8 @@ def _argsort_block(
 ) -> NDArray[np.intp]:
     """Return the argsort of each row."""
     n, length = lines.size, lines.shape[1]
+    if length < MIN_PACKED and not order and not descending:
+        return np.argsort(lines, axis=1, kind="stable")
     elements = lines.reshape(-1)
     index: NDArray[np.intp] = np.empty(n, np.intp)
     if n > TILE:  # one line

@@ -26,6 +26,7 @@ __all__ = [
     "MIN_PARTITION",
     "MIN_SEARCHSORTED",
     "MIN_SORT",
+    "MIN_SORT_HALF",
     "MIN_SORT_SLOW",
     "MIN_SUM",
     "MIN_TAKE",
@@ -39,7 +40,8 @@ __all__ = [
 # From these sizes on our way wins against one call of NumPy: medians on two cores, NumPy 2.4 with
 # AVX-512. Elements, except for files: bytes.
 MIN_SORT = 1 << 20
-MIN_SORT_SLOW = 1 << 16  # dtypes that NumPy sorts without SIMD: 8-bit, float16, times
+MIN_SORT_SLOW = 1 << 16  # dtypes that NumPy sorts without SIMD: 8-bit, times
+MIN_SORT_HALF = 1 << 18  # float16: there are 65,536 values to count
 MIN_ARGSORT = 1 << 13  # in the caller: packing alone makes it 2 to 10 times as fast
 MIN_ARGSORT_WORKERS = 1 << 19
 MIN_LINES = 1 << 17  # of all lines together, where each of them is shorter than it has to be

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.functions.common import (
+    MIN_ARGSORT,
     MIN_LINES,
     MIN_SORT,
+    MIN_SORT_HALF,
     MIN_SORT_SLOW,
     check_pool,
     numpy_errors,
@@ -76,11 +78,13 @@ def sort(
 
     Notes
     -----
-    In parallel: all dtypes of fixed width, along lines of 1,048,576 elements and more, or 65,536
-    where NumPy has no SIMD sort; shorter lines are shared out, where there are 131,072 elements or
-    more in all. `sharedarray_ops.quicksort`, `sharedarray_ops.counting` and `sharedarray_ops.lines`
-    describe the algorithms for numbers; wider elements (complex, longdouble, S, U, V, structured)
-    are gathered in the order that `argsort` finds, and equal ones keep their order.
+    In parallel: all dtypes of fixed width. Numbers, along lines of 1,048,576 elements and more, or
+    65,536 where NumPy has no SIMD sort (8-bit values and times; float16: 262,144); wider elements
+    along lines of 131,072 and more, and from 8,192 in the same way in the caller. Shorter lines are
+    shared out, where there are 131,072 elements or more in all. `sharedarray_ops.quicksort`,
+    `sharedarray_ops.counting` and `sharedarray_ops.lines` describe the algorithms for numbers;
+    wider elements (complex, longdouble, S, U, V, structured) are gathered in the order that
+    `argsort` finds, and equal ones keep their order.
     The default kind puts -0.0 before +0.0 and gives every NaN the bits of `numpy.nan` in long lines
     of floats, for any number of workers. There, arrays of few distinct values may be counted and
     written anew: an interrupt can leave an array that is sorted in place without some of them.
@@ -148,15 +152,20 @@ def _is_for_numpy(a: NDArray[Any], request: Request) -> bool:
 
 
 def _min_sort(dtype: np.dtype[Any]) -> int:
-    """Return from how many elements on all workers sort one line."""
-    has_simd = dtype.kind in "iuf" and 1 < dtype.itemsize <= 8 and dtype.char != "e"
+    """Return from how many elements on one line is sorted in our way."""
+    if not is_rankable(dtype):
+        return MIN_ARGSORT
+    if dtype.char == "e":
+        return MIN_SORT_HALF
+    has_simd = dtype.kind in "iuf" and dtype.itemsize > 1
     return MIN_SORT if has_simd else MIN_SORT_SLOW
 
 
 def _sort_in_place(a: NDArray[Any], request: Request, pool: Pool) -> None:
     """Sort an array in shared memory along an axis."""
     moved = np.moveaxis(a, request.axis, -1)
-    if a.ndim == 1 or moved.shape[-1] >= _min_sort(a.dtype):
+    long = _min_sort(a.dtype) if is_rankable(a.dtype) else MIN_LINES
+    if a.ndim == 1 or moved.shape[-1] >= long:
         for index in np.ndindex(moved.shape[:-1]):
             _sort_line(moved[index], request, pool)
     elif is_rankable(a.dtype) and not request.descending:

@@ -12,7 +12,13 @@ from sharedarray.functions import argsorting, fileio, reduction, sorting
 from tests.ops.support import small_sizes, strided, unaligned
 
 SMALL_THRESHOLDS = {
-    sorting: {"MIN_SORT": 40, "MIN_SORT_SLOW": 40, "MIN_LINES": 40},
+    sorting: {
+        "MIN_ARGSORT": 40,
+        "MIN_SORT": 40,
+        "MIN_SORT_HALF": 40,
+        "MIN_SORT_SLOW": 40,
+        "MIN_LINES": 40,
+    },
     argsorting: {"MIN_ARGSORT": 40, "MIN_ARGSORT_WORKERS": 40, "MIN_LINES": 40},
     reduction: {"MIN_SUM": 340},
     fileio: {"MIN_FROMFILE": 64},

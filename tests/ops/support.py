@@ -87,7 +87,7 @@ each_pool = pytest.mark.parametrize("pool", [pytest.param(p, id=name) for name, 
 
 SMALL_SIZES = {
     argsorting: {"BLOCK": 16, "SMALL": 32},
-    lines: {"TILE": 50},
+    lines: {"TILE": 50, "MIN_PACKED": 3},
     packing: {"BLOCK": 16, "LONG_RUN": 64},
     counting: {"BLOCK": 48},
     distinct: {"BLOCK": 48, "MIN_SIZE": 40, "MAX_COUNTS": 6, "MAX_CODES": 12, "CODES_PER_BLOCK": 4},
