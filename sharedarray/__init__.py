@@ -28,7 +28,17 @@ from sharedarray.errors import (
     WorkerDied,
     WorkerException,
 )
-from sharedarray.functions import argsort, fromfile, lexsort, sort, sum
+from sharedarray.functions import (
+    argsort,
+    bincount,
+    digitize,
+    fromfile,
+    histogram,
+    lexsort,
+    searchsorted,
+    sort,
+    sum,
+)
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.cache import release_cache
 from sharedarray.memory.creation import (
@@ -68,8 +78,10 @@ __all__ = [
     "array",
     "asarray",
     "attach",
+    "bincount",
     "copy",
     "cpu_count",
+    "digitize",
     "empty",
     "empty_like",
     "fromfile",
@@ -77,12 +89,14 @@ __all__ = [
     "full_like",
     "get_debug",
     "get_num_workers",
+    "histogram",
     "lexsort",
     "list_named",
     "num_workers",
     "ones",
     "ones_like",
     "release_cache",
+    "searchsorted",
     "set_debug",
     "set_num_workers",
     "show_config",

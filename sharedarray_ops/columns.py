@@ -33,9 +33,10 @@ from sharedarray_ops.plan import Chunk, blocks
 
 __all__ = ["Column", "Key", "columns_of", "is_sortable", "leading", "survey"]
 
-# Bytes of elements that are looked at together; where there are several columns of them, they are
-# in the cache from the first one on.
-BLOCK_NBYTES = 1 << 20
+# Bytes of elements that are looked at together. Where there are several columns of them, they are
+# in the cache from the first one on; else the less often Python has the GIL the better.
+BLOCK_NBYTES = 4 << 20
+CACHED_NBYTES = 1 << 20
 
 _X87 = np.finfo(np.longdouble).nmant == 63 and np.dtype(np.longdouble).itemsize == 16
 
@@ -303,4 +304,5 @@ def leading(columns: Sequence[Column], sample: NDArray[np.intp], n_bits: int) ->
 def block_size(columns: Sequence[Column]) -> int:
     """Return how many elements are looked at together."""
     reach = max((abs(c.values.strides[0]) for c in columns), default=1)
-    return max(1 << 12, BLOCK_NBYTES // max(1, reach))
+    nbytes = BLOCK_NBYTES if len(columns) == 1 else CACHED_NBYTES
+    return max(1 << 12, nbytes // max(1, reach))

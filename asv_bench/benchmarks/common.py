@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +25,7 @@ WORKERS = ["1", "all"]
 # Sizes of the published figures take minutes and gigabytes: only where they are asked for.
 FULL = os.environ.get("SHAREDARRAY_BENCH_FULL") == "1"
 PAIRS = 5
+GIL_RATE = 500  # samples a second
 
 Data = NDArray[Any]
 
@@ -73,6 +79,68 @@ def data(size: int, dtype: str, distribution: str) -> Data:
     a = DISTRIBUTIONS[distribution](size, np.dtype(dtype))
     a.flags.writeable = False
     return a
+
+
+@lru_cache(maxsize=1)
+def elements(size: int, dtype: str) -> Data:
+    """Return random elements of any dtype; not to be written to."""
+    rng = np.random.default_rng(22)
+    wanted = np.dtype(dtype)
+    if wanted.names is not None:
+        a = np.zeros(size, wanted)
+        for name in wanted.names:
+            a[name] = random(size, wanted[name])
+    elif wanted.kind == "c":
+        a = (rng.normal(size=size) + 1j * rng.normal(size=size)).astype(wanted)
+    elif wanted.kind in "SU":
+        letter = np.dtype(f"u{1 if wanted.kind == 'S' else 4}")
+        letters = rng.integers(97, 123, (size, wanted.itemsize // letter.itemsize), letter)
+        a = letters.view(wanted).reshape(-1)
+    else:
+        a = (
+            rng.integers(0, 10**15, size).astype(wanted)
+            if wanted.kind == "M"
+            else random(size, wanted)
+        )
+    a.flags.writeable = False
+    return a
+
+
+def share_with_gil(prepare: str, work: str, seconds: float = 2.0) -> float:
+    """Return the share of its time in which a program that repeats `work` holds the GIL."""
+    spy = shutil.which(
+        "py-spy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
+    if spy is None:
+        raise NotImplementedError("py-spy is not installed")
+    source = f"""
+import numpy as np, sharedarray
+{prepare}
+{work}
+print(flush=True)
+while True:
+    {work}
+"""
+    command = [sys.executable, "-c", source]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            program.stdout.readline()
+            return _gil_samples(spy, program.pid, seconds) / (GIL_RATE * seconds)
+        finally:
+            program.kill()
+
+
+def _gil_samples(spy: str, pid: int, seconds: float) -> int:
+    """Count the samples in which a thread held the GIL."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "samples"
+        options = ["--gil", "--format", "raw", "--output", str(path)]
+        options += ["--rate", str(GIL_RATE), "--duration", str(int(seconds))]
+        subprocess.run(
+            [spy, "record", "--pid", str(pid), *options], check=True, capture_output=True
+        )
+        return sum(int(line.rsplit(" ", 1)[1]) for line in path.read_text().splitlines())
 
 
 def skip_unless_full(size: int, limit: int) -> None:

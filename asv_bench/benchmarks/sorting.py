@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import numpy as np
 
 import sharedarray
@@ -10,13 +13,18 @@ from benchmarks.common import (
     IMPLEMENTATIONS,
     WORKERS,
     data,
+    elements,
     ratio,
     set_workers,
+    share_with_gil,
     skip_unless_full,
 )
 
 SIZE = 2_000_000  # large enough for the workers
 FULL_SIZE = 20_000_000
+WIDE_SIZE = 1_000_000
+FULL_WIDE_SIZE = 5_000_000
+WIDE = ["S16", "U16", "c16", "i4,f8", "g", "M8[ns]", "f2"]
 
 
 class Argsort:
@@ -78,3 +86,118 @@ class TrackSort:
     def unsort(self):
         self.private[:] = self.source
         self.shared[:] = self.source
+
+
+class TrackWide:
+    """Elements that are not integers or floats of 32 or 64 bits."""
+
+    params = [[WIDE_SIZE, FULL_WIDE_SIZE], WIDE]
+    param_names = ["size", "dtype"]
+    unit = "x"
+    timeout = 600
+
+    def setup(self, size, dtype):
+        skip_unless_full(size, WIDE_SIZE)
+        self.source = elements(size, dtype)
+        self.private = np.array(self.source)
+        self.shared = sharedarray.array(self.source)
+
+    def track_argsort(self, *params):
+        return ratio(
+            lambda: np.argsort(self.source), lambda: sharedarray.argsort(self.source), n_pairs=3
+        )
+
+    def track_sort(self, *params):
+        return ratio(self.private.sort, self.shared.sort, self.unsort, n_pairs=3)
+
+    def unsort(self):
+        self.private[:] = self.source
+        self.shared[:] = self.source
+
+
+class TrackAxes:
+    """Many lines."""
+
+    params = [["200000, 10", "2000, 1000", "10, 200000"], [0, 1], ["f8", "c16"]]
+    param_names = ["shape", "axis", "dtype"]
+    unit = "x"
+
+    def setup(self, shape, axis, dtype):
+        shape = tuple(map(int, shape.split(",")))
+        self.source = elements(shape[0] * shape[1], dtype).reshape(shape)
+        self.private = np.array(self.source)
+        self.shared = sharedarray.array(self.source)
+
+    def track_argsort(self, shape, axis, dtype):
+        return ratio(
+            lambda: np.argsort(self.source, axis), lambda: sharedarray.argsort(self.source, axis)
+        )
+
+    def track_sort(self, shape, axis, dtype):
+        return ratio(lambda: self.private.sort(axis), lambda: self.shared.sort(axis), self.unsort)
+
+    def unsort(self):
+        self.private[...] = self.source
+        self.shared[...] = self.source
+
+
+class Peers:
+    """What else a user may have installed; each with all of the machine that it takes."""
+
+    params = [
+        [SIZE, FULL_SIZE],
+        ["f8", "i8"],
+        ["numpy", "numpy stable", "sharedarray", "polars", "torch", "pyarrow"],
+    ]
+    param_names = ["size", "dtype", "implementation"]
+    timeout = 600
+
+    def setup(self, size, dtype, implementation):
+        skip_unless_full(size, SIZE)
+        self.a = np.array(data(size, dtype, "random"))
+        self.argsort, self.sort = _peer(implementation, self.a)
+
+    def time_argsort(self, *params):
+        self.argsort()
+
+    def time_sort(self, *params):
+        self.sort()
+
+
+def _peer(name: str, a: Any) -> tuple[Any, Any]:
+    """Return the argsort and the sort into new memory of a package."""
+    if name.startswith("numpy"):
+        kind = "stable" if "stable" in name else None
+        return lambda: np.argsort(a, kind=kind), lambda: np.sort(a, kind=kind)
+    if name == "sharedarray":
+        return lambda: sharedarray.argsort(a), lambda: sharedarray.sort(a)
+    try:
+        package = import_module(name)
+    except ImportError as error:
+        raise NotImplementedError(f"{name} is not installed") from error
+    if name == "polars":
+        series = package.Series(a)
+        return series.arg_sort, series.sort
+    if name == "torch":
+        tensor = package.from_numpy(a)
+        return lambda: package.argsort(tensor), lambda: package.sort(tensor)
+    compute, array = import_module("pyarrow.compute"), package.array(a)
+    return lambda: compute.sort_indices(array), lambda: array.take(compute.sort_indices(array))
+
+
+class TrackGil:
+    """The share of an operation's time in which any thread held the GIL, by py-spy."""
+
+    params = [[SIZE, FULL_SIZE], ["argsort", "sort", "sum"]]
+    param_names = ["size", "operation"]
+    timeout = 600
+
+    def setup(self, size, operation):
+        skip_unless_full(size, SIZE)
+
+    def track_share(self, size, operation):
+        prepare = f"a = sharedarray.array(np.random.default_rng(0).random({size}))"
+        if operation == "sort":  # a copy of what is not in order, which takes no GIL either
+            prepare += "; source = np.array(a)"
+            return share_with_gil(prepare, "np.copyto(a, source); a.sort()")
+        return share_with_gil(prepare, f"sharedarray.{operation}(a)")

@@ -10,8 +10,20 @@ memory how large arrays are filled, and the workers how shared arrays travel.
 from sharedarray.functions import filling as filling
 from sharedarray.functions import travelling as travelling
 from sharedarray.functions.argsorting import argsort, lexsort
+from sharedarray.functions.binning import bincount, histogram
 from sharedarray.functions.fileio import fromfile
 from sharedarray.functions.reduction import sum
+from sharedarray.functions.searching import digitize, searchsorted
 from sharedarray.functions.sorting import sort
 
-__all__ = ["argsort", "fromfile", "lexsort", "sort", "sum"]
+__all__ = [
+    "argsort",
+    "bincount",
+    "digitize",
+    "fromfile",
+    "histogram",
+    "lexsort",
+    "searchsorted",
+    "sort",
+    "sum",
+]
