@@ -96,7 +96,7 @@ def argsort(
 
     Notes
     -----
-    Extra memory: about 6 MiB a worker. Needs 64-bit `intp`.
+    Extra memory: about 12 MiB a worker. Needs 64-bit `intp`.
     """
     a = a.view(np.ndarray)
     columns = columns_of(a, order, descending=descending)

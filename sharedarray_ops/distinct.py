@@ -31,7 +31,7 @@ MAX_MASKS = 4
 MAX_COUNTS = 24
 MAX_CODES = 256
 # Codes in a block that are written in one piece each; with more codes the blocks are larger.
-CODES_PER_BLOCK = 32
+CODES_PER_BLOCK = 128
 # From here on counting wins over one call of NumPy's sort, whatever the values are.
 MIN_WORKERS = 4
 

@@ -96,7 +96,7 @@ def argsort_lines(
 
     Notes
     -----
-    Extra memory: about 6 MiB a worker, or 24 bytes for each element of a longer line.
+    Extra memory: about 4 MiB a worker, or 24 bytes for each element of a longer line.
     """
     places = _places(a)
 

@@ -21,7 +21,7 @@ from sharedarray_ops.quicksort import Splitter, partition
 __all__ = ["BLOCK", "LONG_RUN", "Field", "pack", "refine", "repack", "run_start", "unpack"]
 
 # Elements; a block's words and their scratch stay in the second-level cache.
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 # A longer run of elements that agree in their packed bits is a task of its own for the pool.
 LONG_RUN = 2 * BLOCK
 

@@ -34,8 +34,8 @@ __all__ = [
     "sample_positions",
 ]
 
-# Elements; a block of 8-byte elements and its boolean mask stay in the second-level cache.
-BLOCK = 65536
+# Elements; a block of 8-byte elements and its boolean mask stay in the caches.
+BLOCK = 1 << 17
 # Below this a range is sorted by one worker: two passes of the pool cost more than they win.
 SMALL = 1 << 16
 # The splitter's rank is off by about 1 / sqrt(SAMPLE): 0.8 % of the range.

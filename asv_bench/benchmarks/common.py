@@ -135,7 +135,7 @@ def _gil_samples(spy: str, pid: int, seconds: float) -> int:
     """Count the samples in which a thread held the GIL."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "samples"
-        options = ["--gil", "--format", "raw", "--output", str(path)]
+        options = ["--gil", "--nonblocking", "--format", "raw", "--output", str(path)]
         options += ["--rate", str(GIL_RATE), "--duration", str(int(seconds))]
         subprocess.run(
             [spy, "record", "--pid", str(pid), *options], check=True, capture_output=True

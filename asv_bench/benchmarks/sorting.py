@@ -186,9 +186,13 @@ def _peer(name: str, a: Any) -> tuple[Any, Any]:
 
 
 class TrackGil:
-    """The share of an operation's time in which any thread held the GIL, by py-spy."""
+    """The share of an operation's time in which it holds the GIL, by py-spy.
 
-    params = [[SIZE, FULL_SIZE], ["argsort", "sort", "sum"]]
+    With one worker: of k workers, only one has the GIL at a time, so ``1 / share`` of them are the
+    most that may gain.
+    """
+
+    params = [[SIZE, FULL_SIZE], ["argsort", "sort", "sum", "fromfile"]]
     param_names = ["size", "operation"]
     timeout = 600
 
@@ -196,8 +200,14 @@ class TrackGil:
         skip_unless_full(size, SIZE)
 
     def track_share(self, size, operation):
-        prepare = f"a = sharedarray.array(np.random.default_rng(0).random({size}))"
+        prepare = "sharedarray.set_num_workers(1); "
+        prepare += f"a = sharedarray.array(np.random.default_rng(0).random({size}))"
         if operation == "sort":  # a copy of what is not in order, which takes no GIL either
             prepare += "; source = np.array(a)"
             return share_with_gil(prepare, "np.copyto(a, source); a.sort()")
+        if operation == "fromfile":
+            prepare += (
+                "; import os; path = f'/proc/self/fd/{os.memfd_create(str())}'; a.tofile(path)"
+            )
+            return share_with_gil(prepare, "sharedarray.fromfile(path)")
         return share_with_gil(prepare, f"sharedarray.{operation}(a)")

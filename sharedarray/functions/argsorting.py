@@ -90,7 +90,7 @@ def argsort(
     In parallel: all dtypes of fixed width, along lines of 524,288 elements and more; shorter lines
     are shared out, where there are 131,072 elements or more in all. From 8,192 elements they are
     sorted in the same way, in the caller: by packing keys and indices into words, see
-    `sharedarray_ops.argsorting`. Extra memory: about 6 MiB a worker; and 8 bytes an element where
+    `sharedarray_ops.argsorting`. Extra memory: about 12 MiB a worker; and 8 bytes an element where
     the result is not made in place, for 32-bit indices, and for an `out` that is not contiguous or
     has not the memory that the workers share.
 
@@ -223,7 +223,7 @@ def lexsort(keys: Any, axis: int = -1, *, pool: Pool | None = None) -> SharedArr
     -----
     In parallel: one-dimensional keys of fixed-width dtypes, from 524,288 elements. All keys of an
     element make one wide key, see `sharedarray_ops.columns`: one sort, where NumPy has one for each
-    key. Extra memory: about 6 MiB a worker.
+    key. Extra memory: about 12 MiB a worker.
 
     Examples
     --------

@@ -17,6 +17,7 @@ from sharedarray.workers.mapreduce import MapReduce
 from sharedarray_ops.pool import Pool
 
 __all__ = [
+    "MIN_ARGPARTITION",
     "MIN_ARGSORT",
     "MIN_ARGSORT_WORKERS",
     "MIN_BINCOUNT",
@@ -24,6 +25,8 @@ __all__ = [
     "MIN_HISTOGRAM",
     "MIN_LINES",
     "MIN_PARTITION",
+    "MIN_QUANTILE",
+    "MIN_QUANTILE_WORKERS",
     "MIN_SEARCHSORTED",
     "MIN_SORT",
     "MIN_SORT_HALF",
@@ -31,6 +34,9 @@ __all__ = [
     "MIN_SUM",
     "MIN_TAKE",
     "MIN_UNIQUE",
+    "MIN_UNIQUE_INTEGERS",
+    "MIN_UNIQUE_SORTED",
+    "MIN_UNIQUE_WORKERS",
     "check_pool",
     "numpy_errors",
     "plain",
@@ -48,10 +54,16 @@ MIN_LINES = 1 << 17  # of all lines together, where each of them is shorter than
 MIN_BINCOUNT = 1 << 20
 MIN_HISTOGRAM = 1 << 18
 MIN_PARTITION = 1 << 20
+MIN_ARGPARTITION = 1 << 23  # at one place, where NumPy has SIMD for it
+MIN_QUANTILE = 1 << 16  # in the caller: selecting alone makes it 2 to 5 times as fast
+MIN_QUANTILE_WORKERS = 1 << 19
 MIN_SEARCHSORTED = 1 << 16
 MIN_SUM = 1 << 21
-MIN_TAKE = 1 << 18
-MIN_UNIQUE = 1 << 18
+MIN_TAKE = 1 << 19
+MIN_UNIQUE = 1 << 20  # with indices
+MIN_UNIQUE_SORTED = 1 << 22  # where NumPy sorts as well, and only finds the first ones more slowly
+MIN_UNIQUE_INTEGERS = 1 << 14  # in the caller: NumPy looks integers up in a hash table from 2.3 on
+MIN_UNIQUE_WORKERS = 1 << 18
 MIN_FROMFILE = 1 << 24
 
 

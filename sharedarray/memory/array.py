@@ -347,9 +347,9 @@ _NEW_MEMORY = (
 )  # fmt: skip
 # These may also give the array itself or a view of it.
 _PERHAPS_VIEW = ("astype", "byteswap", "conj", "conjugate", "ravel", "reshape", "round")
-# Honest already: `searchsorted` and `sort` for `DISPATCH`, the others to write data and not a
-# reference to a file.
-_AS_PLAIN = ("dump", "dumps", "searchsorted", "sort")
+# Honest already: three for `DISPATCH`, the others to write data, not a reference,
+# to a file.
+_AS_PLAIN = ("dump", "dumps", "partition", "searchsorted", "sort")
 
 for _name in (*_NEW_MEMORY, *_AS_PLAIN):
     setattr(SharedArray, _name, _honest(_name, on_plain=True))

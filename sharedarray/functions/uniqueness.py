@@ -1,0 +1,163 @@
+"""unique, as a function and through NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sharedarray.functions import argsorting, sorting
+from sharedarray.functions.common import (
+    MIN_UNIQUE,
+    MIN_UNIQUE_INTEGERS,
+    MIN_UNIQUE_SORTED,
+    MIN_UNIQUE_WORKERS,
+    check_pool,
+    numpy_errors,
+    plain,
+    pool_for,
+)
+from sharedarray.memory import creation
+from sharedarray.memory.array import implements
+from sharedarray_ops import elementwise, uniqueness
+from sharedarray_ops.pool import Pool
+
+__all__ = ["unique"]
+
+_HASHES = np.lib.NumpyVersion(np.__version__) >= "2.3.0.dev0"
+_NO_VALUE: Any = np._NoValue  # NumPy's own mark of an argument left out
+_numpy_unique: Any = np.unique  # its stubs know only literal flags
+
+
+@implements(np.unique)
+def unique(
+    ar: ArrayLike,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+    *,
+    equal_nan: bool = True,
+    sorted: bool = _NO_VALUE,
+    pool: Pool | None = None,
+) -> Any:
+    """Find the unique elements of an array, sorted, in shared memory.
+
+    Parameters
+    ----------
+    ar : array_like
+        Any shape and dtype.
+    return_index, return_inverse, return_counts : bool, default False
+        Whether to return, too, where each element occurs first; which unique element each element
+        is; how often each one occurs.
+    axis : int or None, default None
+        As for `numpy.unique`; None looks at the flattened array.
+    equal_nan : bool, default True
+        Whether NaN count as equal.
+    sorted : bool, default True
+        As for `numpy.unique`, which has it from NumPy 2.3 on. False allows, but does not promise,
+        another order.
+    pool : Pool, optional
+        Who works. Default: as many threads as `get_num_workers()`.
+
+    Returns
+    -------
+    SharedArray or tuple of SharedArray
+        The values and what else was asked for, as `numpy.unique` returns them. Which bits stand for
+        equal values that differ in them, zeros of both signs or NaN, is not defined. With Python
+        objects, what NumPy returns.
+
+    Raises
+    ------
+    AxisError, TypeError
+        Where `numpy.unique` raises them.
+
+    See Also
+    --------
+    sort, argsort
+
+    Notes
+    -----
+    In parallel: one-dimensional arrays (or ``axis=None``) of bool, integers, float16 to float64,
+    datetime64 and timedelta64, by a parallel `sort`, or a stable `argsort` where indices are
+    wanted, and `sharedarray_ops.uniqueness`. With indices from 1,048,576 elements, without from
+    4,194,304; from 16,384, in the caller, for the values of integers alone.
+    Extra memory: a copy of `ar`, and another 8 bytes an element where indices are wanted.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> sharedarray.unique([3, 1, 2, 3, 1])
+    SharedArray([1, 2, 3])
+    """
+    check_pool(pool)
+    source = plain(ar)
+    options = {"equal_nan": equal_nan} | ({} if sorted is _NO_VALUE else {"sorted": sorted})
+    wanted = (bool(return_index), bool(return_inverse), bool(return_counts))
+    found = None
+    if _is_parallel(source, axis, *wanted):
+        _numpy_unique(np.empty(0, source.dtype), *wanted, axis, **options)  # for its errors
+        with numpy_errors():
+            found = _unique(source, *wanted, bool(equal_nan), pool)
+    if found is None:
+        found = _numpy_unique(source, *wanted, axis, **options)
+    return tuple(map(_shared, found)) if isinstance(found, tuple) else _shared(found)
+
+
+def _unique(
+    a: NDArray[Any],
+    return_index: bool,
+    return_inverse: bool,
+    return_counts: bool,
+    equal_nan: bool,
+    pool: Pool | None,
+) -> Any:
+    """Return what `unique` does for arguments that have a parallel way; else None."""
+    workers = pool_for(pool, parallel=a.size >= MIN_UNIQUE_WORKERS)
+    flat = a.reshape(-1)
+    order = np.empty(0, np.intp)
+    if return_index or return_inverse:
+        order = argsorting.argsort(flat, pool=workers).view(np.ndarray)
+        ascending = creation.empty(flat.shape, flat.dtype).view(np.ndarray)
+        elementwise.gather(flat, order, ascending, workers)
+    else:
+        ascending = sorting.sort(flat, pool=workers).view(np.ndarray)
+    has_unequal_nan = not equal_nan and flat.dtype.kind in "fmM" and np.isnan(ascending[-1])
+    # NumPy numbers NaN in the order of its default sort; whether NaT are equal depends on whether
+    # it sorts or hashes.
+    if has_unequal_nan and (flat.dtype.kind != "f" or (return_inverse and not return_index)):
+        return None
+    firsts = uniqueness.find_firsts(ascending, workers, equal_nan=equal_nan)
+    results: list[Any] = [creation.empty(firsts.n_unique, flat.dtype)]
+    uniqueness.write_values(ascending, firsts, results[0].view(np.ndarray), workers)
+    if return_index:
+        index = creation.empty(firsts.n_unique, np.intp)
+        uniqueness.write_index(ascending, order, firsts, index.view(np.ndarray), workers)
+        results.append(index)
+    if return_inverse:
+        inverse = creation.empty(flat.shape, np.intp)
+        uniqueness.write_inverse(ascending, order, firsts, inverse.view(np.ndarray), workers)
+        results.append(inverse.reshape(a.shape))
+    if return_counts:
+        counts = creation.empty(firsts.n_unique, np.intp)
+        uniqueness.write_counts(ascending, firsts, counts.view(np.ndarray), workers)
+        results.append(counts)
+    return tuple(results) if len(results) > 1 else results[0]
+
+
+def _is_parallel(
+    a: NDArray[Any], axis: Any, return_index: bool, return_inverse: bool, return_counts: bool
+) -> bool:
+    """Return whether there is a parallel way for the array, and it pays."""
+    min_size = MIN_UNIQUE if return_index or return_inverse else MIN_UNIQUE_SORTED
+    if _HASHES and a.dtype.kind in "iu" and not (return_index or return_inverse or return_counts):
+        min_size = MIN_UNIQUE_INTEGERS
+    if a.size < min_size or not (a.dtype.kind in "biumM" or a.dtype.char in "efd"):
+        return False
+    return axis is None or (a.ndim == 1 and type(axis) is int and axis in (0, -1))
+
+
+def _shared(a: Any) -> Any:
+    """Put an array into shared memory, if it can be there."""
+    return a if a.dtype.hasobject else creation.asarray(a)

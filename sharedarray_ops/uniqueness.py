@@ -1,0 +1,186 @@
+"""Find the unique elements of a sorted array, how often and where they occur.
+
+    count the first ones of each chunk -> where each chunk's part of the outputs starts -> write
+
+An element is a *first one* if it differs from the one before it; then it is the next unique
+element. Two passes over the sorted elements, both parallel, and no more memory than the outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharedarray_ops.plan import Chunk, blocks, chunks
+from sharedarray_ops.pool import Pool, n_workers
+
+__all__ = ["Firsts", "find_firsts", "write_counts", "write_index", "write_inverse", "write_values"]
+
+# Elements; a block and the positions of its first ones stay in the second-level cache.
+BLOCK = 1 << 16
+
+
+class _Part(NamedTuple):
+    """A chunk of a sorted array and what its first ones are: numbers `start` to `stop`."""
+
+    chunk: Chunk
+    start: int
+    stop: int
+    next_first: int
+    """The position of the first one that comes after the chunk; the size where there is none."""
+
+
+class Firsts(NamedTuple):
+    """Where the first ones of an array are.
+
+    Attributes
+    ----------
+    n_unique : int
+        How many there are.
+    n_distinct : int
+        How many elements come before those that count as one value, the NaN.
+    parts : list of _Part
+        The array, cut.
+    """
+
+    n_unique: int
+    n_distinct: int
+    parts: list[_Part]
+
+
+def find_firsts(a: NDArray[Any], pool: Pool, *, equal_nan: bool = True) -> Firsts:
+    """Find the first ones.
+
+    Parameters
+    ----------
+    a : ndarray, shape (n,), n > 0
+        Sorted as NumPy sorts, NaN and NaT last.
+    pool : Pool
+        Who works.
+    equal_nan : bool, default True
+        Whether all NaN (of complex numbers: all with NaN in a part) count as one value.
+    """
+    a = a.view(np.ndarray)
+    n_distinct = _n_before_nan(a) if equal_nan and a.dtype.kind in "cfmM" else a.size
+    found = pool.map(
+        lambda chunk: _count(a, chunk, n_distinct), chunks(0, a.size, 4 * n_workers(pool))
+    )
+    next_first, stop = a.size, sum(count for _, count, _ in found)
+    n_unique = stop
+    parts = []
+    for chunk, count, first in reversed(found):
+        parts.append(_Part(chunk, stop - count, stop, next_first))
+        stop -= count
+        next_first = first if count else next_first
+    return Firsts(n_unique, n_distinct, parts[::-1])
+
+
+def _n_before_nan(a: NDArray[Any]) -> int:
+    """Return how many elements come before the first NaN or NaT, by bisection."""
+    low, high = 0, a.size
+    while low < high:
+        middle = (low + high) // 2
+        if np.isnan(a[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _positions(a: NDArray[Any], chunk: Chunk, n_distinct: int) -> NDArray[np.intp]:
+    """Return the positions of the first ones of a chunk."""
+    i, j = chunk
+    stop = min(j, n_distinct + 1)
+    if i >= stop:
+        return np.empty(0, np.intp)
+    is_first = np.empty(stop - i, np.bool_)
+    is_first[0] = i == 0 or a[i] != a[i - 1]  # NaN differs from everything
+    np.not_equal(a[i + 1 : stop], a[i : stop - 1], out=is_first[1:])
+    positions = np.flatnonzero(is_first)
+    positions += i
+    return positions
+
+
+def _count(a: NDArray[Any], chunk: Chunk, n_distinct: int) -> tuple[Chunk, int, int]:
+    """Return a chunk, how many first ones it has, and the position of its first one."""
+    count, first = 0, -1
+    for block in blocks(*chunk, BLOCK):
+        positions = _positions(a, block, n_distinct)
+        if not count and positions.size:
+            first = int(positions[0])
+        count += positions.size
+    return chunk, count, first
+
+
+def write_values(a: NDArray[Any], firsts: Firsts, out: NDArray[Any], pool: Pool) -> None:
+    """Write the unique elements of the sorted array `a` to `out`, shape (n_unique,)."""
+
+    def kernel(part: _Part) -> None:
+        start = part.start
+        for block in blocks(*part.chunk, BLOCK):
+            positions = _positions(a, block, firsts.n_distinct)
+            target = out[start : start + positions.size]
+            if positions.size == block.size:
+                target[:] = a[block.slice]
+            else:
+                # "clip" lets NumPy write to `out` without a buffer; nothing is clipped.
+                np.take(a, positions, out=target, mode="clip")
+            start += positions.size
+
+    pool.map(kernel, firsts.parts)
+
+
+def write_index(
+    a: NDArray[Any], order: NDArray[np.intp], firsts: Firsts, out: NDArray[np.intp], pool: Pool
+) -> None:
+    """Write to `out` where each unique element occurs first in the array that `order` sorts."""
+
+    def kernel(part: _Part) -> None:
+        start = part.start
+        for block in blocks(*part.chunk, BLOCK):
+            positions = _positions(a, block, firsts.n_distinct)
+            np.take(order, positions, out=out[start : start + positions.size], mode="clip")
+            start += positions.size
+
+    pool.map(kernel, firsts.parts)
+
+
+def write_inverse(
+    a: NDArray[Any], order: NDArray[np.intp], firsts: Firsts, out: NDArray[np.intp], pool: Pool
+) -> None:
+    """Write to `out`, shape (n,), which unique element each one is in the array `order` sorts."""
+
+    def kernel(part: _Part) -> None:
+        start = part.start
+        for block in blocks(*part.chunk, BLOCK):
+            positions = _positions(a, block, firsts.n_distinct)
+            number = np.zeros(block.size, np.intp)
+            number[positions - block.start] = 1
+            np.cumsum(number, out=number)
+            number += start - 1
+            out[order[block.slice]] = number
+            start += positions.size
+
+    pool.map(kernel, firsts.parts)
+
+
+def write_counts(a: NDArray[Any], firsts: Firsts, out: NDArray[np.intp], pool: Pool) -> None:
+    """Write to `out`, shape (n_unique,), how often each unique element occurs."""
+
+    def kernel(part: _Part) -> None:
+        start, last = part.start, -1
+        for block in blocks(*part.chunk, BLOCK):
+            positions = _positions(a, block, firsts.n_distinct)
+            if not positions.size:
+                continue
+            if last >= 0:
+                out[start - 1] = positions[0] - last
+            stop, last = start + positions.size, int(positions[-1])
+            np.subtract(positions[1:], positions[:-1], out=out[start : stop - 1])
+            start = stop
+        if last >= 0:
+            out[start - 1] = part.next_first - last
+
+    pool.map(kernel, firsts.parts)
