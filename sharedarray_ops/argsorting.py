@@ -60,6 +60,12 @@ class _Survey(NamedTuple):
     in_order: bool
 
 
+# Elements. A worker has about 50 bytes for each element of a block: a tenth of the output, if there
+# are 64 blocks for each worker. Below the least length, calls of Python take longer than the work.
+BLOCKS_PER_WORKER = 64
+MIN_BLOCK = 1 << 14
+
+
 class _Run(NamedTuple):
     """A range of words to be sorted, and what they hold."""
 
@@ -96,7 +102,8 @@ def argsort(
 
     Notes
     -----
-    Extra memory: about 12 MiB a worker. Needs 64-bit `intp`.
+    Extra memory: about 12 MiB a worker, and less for fewer than 34 million elements: a tenth of
+    `out` for all workers together, but at least 1 MiB each. Needs 64-bit `intp`.
     """
     a = a.view(np.ndarray)
     columns = columns_of(a, order, descending=descending)
@@ -128,26 +135,27 @@ def argsort_columns(
     ):
         return
     index_bits = (n - 1).bit_length()
-    parts = chunks(*whole, 4 * n_workers(pool), align=BLOCK)
+    length = min(BLOCK, max(MIN_BLOCK, n // (BLOCKS_PER_WORKER * n_workers(pool))))
+    parts = chunks(*whole, 4 * n_workers(pool), align=length)
     first = leading(columns, sample_positions(n), 64 - index_bits)
-    surveys = pool.map(lambda chunk: _survey(first, chunk, comparable), parts)
+    surveys = pool.map(lambda chunk: _survey(first, chunk, comparable, length), parts)
     key = _key(columns, [found.extents for found in surveys])
     if not key.n_bits or all(found.in_order for found in surveys):
-        pool.map(lambda chunk: _number(words, chunk), parts)
+        pool.map(lambda chunk: _number(words, chunk, length), parts)
         return
-    if argsort_by_codes(key, words, pool, touch):
+    if argsort_by_codes(key, words, pool, touch, length):
         return
     run = _Run(whole, key, Field.below(key.n_bits, index_bits))
     if n_workers(pool) > 1 and n > SMALL:
-        _pack_and_sort(words, run, parts, pool, touch)
+        _pack_and_sort(words, run, parts, length, pool, touch)
     else:
-        pool.map(lambda chunk: pack(key, words, chunk, run.field, touch=touch), parts)
+        pool.map(lambda chunk: pack(key, words, chunk, run.field, None, touch, length), parts)
         quicksort(words, pool)
-    runs = _unpack_run(words, run, pool)
+    runs = _unpack_run(words, run, length, pool)
     while runs:
         run = runs.pop()
         quicksort(words[run.chunk.slice], pool)
-        runs += _unpack_run(words, run, pool)
+        runs += _unpack_run(words, run, length, pool)
 
 
 def _key(columns: Sequence[Column], extents: Sequence[list[list[Extent]]]) -> Key:
@@ -156,12 +164,14 @@ def _key(columns: Sequence[Column], extents: Sequence[list[list[Extent]]]) -> Ke
     return Key.of(columns, joined)
 
 
-def _survey(columns: Sequence[Column], chunk: Chunk, comparable: NDArray[Any] | None) -> _Survey:
+def _survey(
+    columns: Sequence[Column], chunk: Chunk, comparable: NDArray[Any] | None, length: int
+) -> _Survey:
     """Look at a chunk once, block by block."""
     extents: list[list[Extent]] = [[] for _ in columns]
     in_order = comparable is not None
     descending = any(column.descending for column in columns)
-    for i, j in blocks(*chunk, block_size(columns)):
+    for i, j in blocks(*chunk, min(length, block_size(columns))):
         for found, new in zip(extents, survey(columns, Chunk(i, j)), strict=True):
             found += new
         if in_order and comparable is not None:
@@ -172,20 +182,20 @@ def _survey(columns: Sequence[Column], chunk: Chunk, comparable: NDArray[Any] | 
     return _Survey(extents, in_order)
 
 
-def _number(words: Words, chunk: Chunk) -> None:
+def _number(words: Words, chunk: Chunk, length: int) -> None:
     """Write the positions of a chunk, which is the argsort of what is in order."""
-    for i, j in blocks(*chunk, BLOCK):
+    for i, j in blocks(*chunk, length):
         words[i:j] = np.arange(i, j, dtype=np.uint64)
 
 
 def _pack_and_sort(
-    words: Words, run: _Run, parts: Sequence[Chunk], pool: Pool, touch: Touch
+    words: Words, run: _Run, parts: Sequence[Chunk], length: int, pool: Pool, touch: Touch
 ) -> None:
     """Pack and sort all elements; the first cut is made while the words are in cache."""
     _, key, field = run
     splitter = _splitter(key, run.chunk.stop, field, n_workers(pool))
-    found = pool.map(lambda chunk: pack(key, words, chunk, field, splitter, touch), parts)
-    packed = [Chunk(i, j) for part in parts for i, j in blocks(*part, BLOCK)]
+    found = pool.map(lambda chunk: pack(key, words, chunk, field, splitter, touch, length), parts)
+    packed = [Chunk(i, j) for part in parts for i, j in blocks(*part, length)]
     n_low = [k for counts in found for k in counts]
     quicksort(words, pool, Halves(Share(*run.chunk, n_workers(pool)), packed, n_low))
 
@@ -200,14 +210,14 @@ def _splitter(key: Key, n: int, field: Field, n_workers: int) -> Splitter:
     return choose_splitter(sample, n_workers)
 
 
-def _unpack_run(words: Words, run: _Run, pool: Pool) -> list[_Run]:
+def _unpack_run(words: Words, run: _Run, length: int, pool: Pool) -> list[_Run]:
     """Unpack the sorted words of a run; return the long runs in it, packed again."""
-    parts = _whole_runs(words, run, 4 * n_workers(pool))
-    long_runs = pool.map(lambda part: unpack(run.key, words, part, run.field), parts)
+    parts = _whole_runs(words, run, length, 4 * n_workers(pool))
+    long_runs = pool.map(lambda part: unpack(run.key, words, part, run.field, length), parts)
     # Whatever is above, elements of these runs have in common.
     columns = [column for column, _, low in run.key.parts if low < run.field.shift]
     packed = [
-        _pack_again(columns, words, chunk, run.field.index_bits, pool)
+        _pack_again(columns, words, chunk, run.field.index_bits, length, pool)
         for chunks_ in long_runs
         for chunk in chunks_
     ]
@@ -215,25 +225,30 @@ def _unpack_run(words: Words, run: _Run, pool: Pool) -> list[_Run]:
 
 
 def _pack_again(
-    columns: Sequence[Column], words: Words, chunk: Chunk, index_bits: int, pool: Pool
+    columns: Sequence[Column],
+    words: Words,
+    chunk: Chunk,
+    index_bits: int,
+    length: int,
+    pool: Pool,
 ) -> _Run | None:
     """Pack a long run of indices; None where its elements are equal, and so in order."""
-    parts = chunks(*chunk, 4 * n_workers(pool), align=BLOCK)
+    parts = chunks(*chunk, 4 * n_workers(pool), align=length)
     index = words.view(np.intp)
     sample = index[chunk.slice][sample_positions(chunk.size)]
     first = leading(columns, sample, 64 - index_bits)
-    key = _key(columns, pool.map(lambda part: survey(first, part, index), parts))
+    key = _key(columns, pool.map(lambda part: survey(first, part, index, length), parts))
     if not key.n_bits:
         return None
     field = Field.below(key.n_bits, index_bits)
-    pool.map(lambda part: repack(key, words, part, field), parts)
+    pool.map(lambda part: repack(key, words, part, field, length), parts)
     return _Run(chunk, key, field)
 
 
-def _whole_runs(words: Words, run: _Run, n_chunks: int) -> list[Chunk]:
+def _whole_runs(words: Words, run: _Run, length: int, n_chunks: int) -> list[Chunk]:
     """Cut sorted words into chunks that no run straddles."""
     start, stop = run.chunk
-    parts = chunks(start, stop, n_chunks, align=BLOCK)
+    parts = chunks(start, stop, n_chunks, align=length)
     if not run.field.shift:
         return parts
     whole = words[start:stop]

@@ -207,7 +207,9 @@ def _split(a: NDArray[Any]) -> Iterator[Column]:
 
 def _split_field(a: NDArray[Any], name: str) -> Iterator[Column]:
     field, offset = a.dtype.fields[name][:2]  # type: ignore[index]
-    if field.subdtype is None:
+    if field.char == "e":
+        yield Column(a[name], _half_of_field)
+    elif field.subdtype is None:
         yield from _split(a[name])
     elif field.itemsize:  # NumPy compares subarrays byte by byte
         yield from _bytes(_field(a, f"V{field.itemsize}", offset))
@@ -238,6 +240,17 @@ def _field(a: NDArray[Any], dtype: str, offset: int) -> NDArray[Any]:
 def _truth(values: NDArray[Any]) -> NDArray[Any]:
     truth: NDArray[Any] = values.view(np.uint8) != 0
     return truth
+
+
+def _half_of_field(values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers in the order of float16, in which NumPy puts NaN first in fields."""
+    with np.errstate(invalid="ignore"):
+        floats = np.add(values, 0, dtype=np.float32)  # -0.0 becomes +0.0
+    words = floats.view(np.int32)
+    magnitude = words & np.int32(0x7FFFFFFF)
+    np.negative(magnitude, out=magnitude, where=words < 0)
+    magnitude[np.isnan(floats)] = np.iinfo(np.int32).min
+    return magnitude
 
 
 def _missing(values: NDArray[Any]) -> NDArray[Any]:
@@ -278,11 +291,17 @@ def _lower_bits(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def survey(
-    columns: Sequence[Column], chunk: Chunk, index: NDArray[np.intp] | None = None
+    columns: Sequence[Column],
+    chunk: Chunk,
+    index: NDArray[np.intp] | None = None,
+    block_length: int | None = None,
 ) -> list[list[Extent]]:
-    """Return the extents of each column in a chunk of elements, or of an index of elements."""
+    """Return the extents of each column in a chunk of elements, or of an index of elements.
+
+    At most `block_length` elements are looked at together.
+    """
     extents: list[list[Extent]] = [[] for _ in columns]
-    for i, j in blocks(*chunk, block_size(columns)):
+    for i, j in blocks(*chunk, min(block_size(columns), block_length or chunk.stop)):
         where = slice(i, j) if index is None else index[i:j]
         for column, found in zip(columns, extents, strict=True):
             found.append(extent(column.at(where)))

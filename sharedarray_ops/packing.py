@@ -56,15 +56,16 @@ def pack(
     field: Field,
     splitter: Splitter | None = None,
     touch: Touch = None,
+    block_length: int | None = None,
 ) -> list[int]:
     """Write the words of a chunk of elements, whose indices are their positions.
 
     With a splitter, each block is partitioned while it is in cache; returned is how many low words
-    each one has.
+    each one has. A block has `block_length` elements, by default `BLOCK`.
     """
     step = block_size([column for column, _, _ in key.parts])
     n_low = []
-    for i, j in blocks(*chunk, BLOCK):
+    for i, j in blocks(*chunk, block_length or BLOCK):
         block = words[i:j]
         if touch is not None:
             touch(block)
@@ -78,9 +79,11 @@ def pack(
     return n_low
 
 
-def repack(key: Key, words: Words, chunk: Chunk, field: Field) -> None:
-    """Turn a chunk of indices into words."""
-    for i, j in blocks(*chunk, BLOCK):
+def repack(
+    key: Key, words: Words, chunk: Chunk, field: Field, block_length: int | None = None
+) -> None:
+    """Turn a chunk of indices into words, see `pack`."""
+    for i, j in blocks(*chunk, block_length or BLOCK):
         word = words[i:j]
         index = word.copy()
         key.write(index.view(np.intp), field.top, field.shift, word)
@@ -93,24 +96,31 @@ def run_start(words: Words, position: int, field: Field) -> int:
     return int(np.searchsorted(words, words[position] & ~field.index_mask))
 
 
-def unpack(key: Key, words: Words, chunk: Chunk, field: Field) -> list[Chunk]:
-    """Turn the sorted words of a chunk into indices, short runs refined; return the long runs."""
+def unpack(
+    key: Key, words: Words, chunk: Chunk, field: Field, block_length: int | None = None
+) -> list[Chunk]:
+    """Turn the sorted words of a chunk into indices, short runs refined; return the long runs.
+
+    A run of more than two blocks is long.
+    """
+    length = block_length or BLOCK
+    long_run = LONG_RUN if block_length is None else 2 * length
     if not field.shift:
-        for i, j in blocks(*chunk, BLOCK):
+        for i, j in blocks(*chunk, length):
             words[i:j] &= field.index_mask
         return []
     long_runs = []
-    scratch = np.empty(LONG_RUN, np.uint64)
+    scratch = np.empty(long_run, np.uint64)
     i = chunk.start
     while i < chunk.stop:
-        j = min(i + BLOCK, chunk.stop)
+        j = min(i + length, chunk.stop)
         if j < chunk.stop:
             rest = words[i : chunk.stop]
             # The block ends where the run that its end would cut starts, or with that run.
             j = i + run_start(rest, j - i, field)
             if j == i:
                 j = i + int(np.searchsorted(rest, rest[0] | field.index_mask, "right"))
-        if j - i > LONG_RUN:
+        if j - i > long_run:
             words[i:j] &= field.index_mask
             long_runs.append(Chunk(i, j))
         else:

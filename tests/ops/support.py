@@ -90,7 +90,7 @@ SMALL_SIZES = {
     lines: {"TILE": 50, "MIN_PACKED": 3},
     packing: {"BLOCK": 16, "LONG_RUN": 64},
     counting: {"BLOCK": 48},
-    distinct: {"BLOCK": 48, "MIN_SIZE": 40, "MAX_COUNTS": 6, "MAX_CODES": 12, "CODES_PER_BLOCK": 4},
+    distinct: {"BLOCK": 48, "MIN_SIZE": 40, "MAX_COUNTS": 6, "MAX_CODES": 12, "RUN": 4},
     elementwise: {"CHUNK": 16},
     fileio: {"CHUNK": 64},
     quicksort: {"BLOCK": 16, "SMALL": 32, "SAMPLE": 16},
