@@ -32,7 +32,7 @@ from sharedarray_ops.columns import Column, Key, block_size, columns_of, leading
 from sharedarray_ops.distinct import argsort_by_codes, argsort_by_masks
 from sharedarray_ops.keys import Extent, is_rankable
 from sharedarray_ops.packing import BLOCK, Field, pack, repack, run_start, unpack
-from sharedarray_ops.plan import Chunk, blocks, chunks
+from sharedarray_ops.plan import Chunk, balanced_parts, blocks, chunks
 from sharedarray_ops.pool import Pool, Touch, n_workers
 from sharedarray_ops.quicksort import (
     SMALL,
@@ -72,6 +72,13 @@ class _Run(NamedTuple):
     chunk: Chunk
     key: Key
     field: Field
+
+
+class _Rest(NamedTuple):
+    """A long run of indices, and the columns in which its elements may differ."""
+
+    chunk: Chunk
+    columns: list[Column]
 
 
 def argsort(
@@ -151,11 +158,11 @@ def argsort_columns(
     else:
         pool.map(lambda chunk: pack(key, words, chunk, run.field, None, touch, length), parts)
         quicksort(words, pool)
-    runs = _unpack_run(words, run, length, pool)
-    while runs:
-        run = runs.pop()
-        quicksort(words[run.chunk.slice], pool)
-        runs += _unpack_run(words, run, length, pool)
+    rests = _unpack(words, [run], length, pool)
+    while rests:
+        runs = _pack_again(words, rests, index_bits, length, pool)
+        quicksort(words, pool, _shares(runs, n_workers(pool)))
+        rests = _unpack(words, runs, length, pool)
 
 
 def _key(columns: Sequence[Column], extents: Sequence[list[list[Extent]]]) -> Key:
@@ -197,7 +204,8 @@ def _pack_and_sort(
     found = pool.map(lambda chunk: pack(key, words, chunk, field, splitter, touch, length), parts)
     packed = [Chunk(i, j) for part in parts for i, j in blocks(*part, length)]
     n_low = [k for counts in found for k in counts]
-    quicksort(words, pool, Halves(Share(*run.chunk, n_workers(pool)), packed, n_low))
+    share = Share(*run.chunk, n_workers(pool))
+    quicksort(words, pool, Halves(share, packed, n_low))
 
 
 def _splitter(key: Key, n: int, field: Field, n_workers: int) -> Splitter:
@@ -210,39 +218,58 @@ def _splitter(key: Key, n: int, field: Field, n_workers: int) -> Splitter:
     return choose_splitter(sample, n_workers)
 
 
-def _unpack_run(words: Words, run: _Run, length: int, pool: Pool) -> list[_Run]:
-    """Unpack the sorted words of a run; return the long runs in it, packed again."""
-    parts = _whole_runs(words, run, length, 4 * n_workers(pool))
-    long_runs = pool.map(lambda part: unpack(run.key, words, part, run.field, length), parts)
-    # Whatever is above, elements of these runs have in common.
-    columns = [column for column, _, low in run.key.parts if low < run.field.shift]
-    packed = [
-        _pack_again(columns, words, chunk, run.field.index_bits, length, pool)
-        for chunks_ in long_runs
-        for chunk in chunks_
+def _unpack(words: Words, runs: Sequence[_Run], length: int, pool: Pool) -> list[_Rest]:
+    """Unpack the sorted words of runs; return the long runs in them, as indices."""
+    n_elements = sum(run.chunk.size for run in runs)
+    tasks = []
+    for run in runs:
+        n_chunks = -(-4 * n_workers(pool) * run.chunk.size // n_elements)
+        tasks += [(run, part) for part in _whole_runs(words, run, length, n_chunks)]
+    found = pool.map(lambda task: unpack(task[0].key, words, task[1], task[0].field, length), tasks)
+    return [
+        _Rest(chunk, [column for column, _, low in run.key.parts if low < run.field.shift])
+        for (run, _), long_runs in zip(tasks, found, strict=True)
+        for chunk in long_runs
     ]
-    return [run for run in packed if run is not None]
 
 
 def _pack_again(
-    columns: Sequence[Column],
-    words: Words,
-    chunk: Chunk,
-    index_bits: int,
-    length: int,
-    pool: Pool,
-) -> _Run | None:
-    """Pack a long run of indices; None where its elements are equal, and so in order."""
-    parts = chunks(*chunk, 4 * n_workers(pool), align=length)
+    words: Words, rests: Sequence[_Rest], index_bits: int, length: int, pool: Pool
+) -> list[_Run]:
+    """Pack long runs of indices, all in the same passes; leave out those of equal elements."""
     index = words.view(np.intp)
-    sample = index[chunk.slice][sample_positions(chunk.size)]
-    first = leading(columns, sample, 64 - index_bits)
-    key = _key(columns, pool.map(lambda part: survey(first, part, index, length), parts))
-    if not key.n_bits:
-        return None
-    field = Field.below(key.n_bits, index_bits)
-    pool.map(lambda part: repack(key, words, part, field, length), parts)
-    return _Run(chunk, key, field)
+
+    def lead(rest: _Rest) -> int:
+        if len(rest.columns) == 1:
+            return 1
+        sample = index[rest.chunk.slice][sample_positions(rest.chunk.size)]
+        return len(leading(rest.columns, sample, 64 - index_bits))
+
+    n_leading = pool.map(lead, rests)
+    n_chunks = max(1, 4 * n_workers(pool) // len(rests))
+    groups = [chunks(*rest.chunk, n_chunks, align=length) for rest in rests]
+    tasks = [(k, part) for k, group in enumerate(groups) for part in group]
+
+    def look(task: tuple[int, Chunk]) -> list[list[Extent]]:
+        k, part = task
+        return survey(rests[k].columns[: n_leading[k]], part, index, length)
+
+    found = iter(pool.map(look, tasks))
+    keys = [
+        _key(rest.columns, [next(found) for _ in group])
+        for rest, group in zip(rests, groups, strict=True)
+    ]
+    fields = [Field.below(key.n_bits, index_bits) for key in keys]
+    tasks = [(k, part) for k, part in tasks if keys[k].n_bits]
+    pool.map(lambda task: repack(keys[task[0]], words, task[1], fields[task[0]], length), tasks)
+    runs = [_Run(r.chunk, key, field) for r, key, field in zip(rests, keys, fields, strict=True)]
+    return [run for run in runs if run.key.n_bits]
+
+
+def _shares(runs: Sequence[_Run], n_workers: int) -> list[Share]:
+    """Say into how many shares each long run is cut, so that all workers have as much to sort."""
+    counts = balanced_parts([run.chunk.size for run in runs], n_workers)
+    return [Share(*run.chunk, n) for run, n in zip(runs, counts, strict=True)]
 
 
 def _whole_runs(words: Words, run: _Run, length: int, n_chunks: int) -> list[Chunk]:

@@ -247,7 +247,7 @@ def _half_of_field(values: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(invalid="ignore"):
         floats = np.add(values, 0, dtype=np.float32)  # -0.0 becomes +0.0
     words = floats.view(np.int32)
-    magnitude = words & np.int32(0x7FFFFFFF)
+    magnitude: NDArray[Any] = words & np.int32(0x7FFFFFFF)
     np.negative(magnitude, out=magnitude, where=words < 0)
     magnitude[np.isnan(floats)] = np.iinfo(np.int32).min
     return magnitude

@@ -7,10 +7,20 @@ once, leaves follow NumPy's own tree, exchanges are balanced) is tested on integ
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import heapreplace
 from itertools import pairwise, product
 from typing import NamedTuple
 
-__all__ = ["Chunk", "Exchange", "blocks", "chunks", "exchanges", "tiles", "tree_leaves"]
+__all__ = [
+    "Chunk",
+    "Exchange",
+    "balanced_parts",
+    "blocks",
+    "chunks",
+    "exchanges",
+    "tiles",
+    "tree_leaves",
+]
 
 
 class Chunk(NamedTuple):
@@ -47,6 +57,25 @@ def chunks(start: int, stop: int, n_chunks: int, *, align: int = 1) -> list[Chun
     n_chunks = min(n_chunks, n_units)
     cuts = [start + n_units * i // n_chunks * align for i in range(n_chunks)]
     return [Chunk(a, b) for a, b in pairwise([*cuts, stop])]
+
+
+def balanced_parts(sizes: Sequence[int], n_workers: int) -> list[int]:
+    """Return into how many parts of the same size to cut each of several tasks.
+
+    As few as it takes for no worker to have 5 % more than its share, if each takes the largest part
+    that is left when it is free; at most 8 times as many parts as workers and tasks.
+    """
+    share = sum(sizes) / n_workers
+    counts = [1] * len(sizes)
+    for fineness in (1, 2, 4, 8):
+        counts = [max(1, round(fineness * size / share)) for size in sizes]
+        parts = [size / n for size, n in zip(sizes, counts, strict=True) for _ in range(n)]
+        loads = [0.0] * n_workers
+        for part in sorted(parts, reverse=True):
+            heapreplace(loads, loads[0] + part)
+        if max(loads) <= 1.05 * share:
+            break
+    return counts
 
 
 def blocks(start: int, stop: int, size: int) -> Iterator[Chunk]:

@@ -74,14 +74,18 @@ class Halves(NamedTuple):
     n_low: list[int]
 
 
-def quicksort(a: NDArray[Any], pool: Pool, halves: Halves | None = None) -> None:
+def quicksort(a: NDArray[Any], pool: Pool, work: Halves | list[Share] | None = None) -> None:
     """Sort `a`, a contiguous 1-d array of native numbers, in place.
 
     NaN goes last, as in NumPy. The order of -0.0 and +0.0 and the bits of NaN are not defined here.
-    `halves` says that the first cut is made already: by who has written `a`, while it was in cache.
+    `work` are ranges to be sorted, each on its own, instead of all of `a`; or it says that the
+    first cut is made already: by who has written `a`, while it was in cache.
     """
     a = a.view(np.ndarray)
-    shares = _join(a, [halves], pool) if halves else [Share(0, a.size, n_workers(pool))]
+    if isinstance(work, Halves):
+        shares = _join(a, [work], pool)
+    else:
+        shares = [Share(0, a.size, n_workers(pool))] if work is None else work
     ready: list[Share] = []
     while shares:
         wide = [s for s in shares if s.n_workers > 1 and s.stop - s.start > SMALL]
