@@ -60,9 +60,9 @@ class _Survey(NamedTuple):
     in_order: bool
 
 
-# Elements. A worker has about 50 bytes for each element of a block: a tenth of the output, if there
-# are 64 blocks for each worker. Below the least length, calls of Python take longer than the work.
-BLOCKS_PER_WORKER = 64
+# A worker has up to 100 bytes for each element of a block; a tenth of the output at the most, where
+# it has 128 blocks. In shorter ones than the least, calls of Python take longer than the work.
+BLOCKS_PER_WORKER = 128
 MIN_BLOCK = 1 << 14
 
 

@@ -280,7 +280,7 @@ def _halves(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64],
 def _upper_bits(values: NDArray[Any]) -> NDArray[Any]:
     upper, _, missing = _halves(values)
     times = upper.view("m8[s]")  # which have a value for what is missing, and it comes last
-    times[missing] = np.timedelta64("NaT")
+    times[missing] = np.timedelta64("NaT", "s")
     return times
 
 

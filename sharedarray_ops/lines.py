@@ -41,7 +41,7 @@ def sort_lines(a: NDArray[Any], pool: Pool, *, kind: Literal["stable"] | None = 
     kind : 'stable', optional
         As for `numpy.sort`.
     """
-    places = _places(a)
+    places = _places(a, pool)
 
     def kernel(chunk: Chunk) -> None:
         for place in places[chunk.slice]:
@@ -57,7 +57,7 @@ def order_lines(
 
     Parameters are those of `argsort_lines`.
     """
-    places = _places(a)
+    places = _places(a, pool)
 
     def kernel(chunk: Chunk) -> None:
         for place in places[chunk.slice]:
@@ -98,7 +98,7 @@ def argsort_lines(
     -----
     Extra memory: about 4 MiB a worker, or 24 bytes for each element of a longer line.
     """
-    places = _places(a)
+    places = _places(a, pool)
 
     def kernel(chunk: Chunk) -> None:
         for place in places[chunk.slice]:
@@ -108,11 +108,12 @@ def argsort_lines(
     pool.map(kernel, chunks(0, len(places), 4 * n_workers(pool)))
 
 
-def _places(a: NDArray[Any]) -> list[tuple[slice, ...]]:
-    """Return where the tiles of lines are."""
+def _places(a: NDArray[Any], pool: Pool) -> list[tuple[slice, ...]]:
+    """Return where the tiles of lines are: some for each worker."""
     if not a.size:
         return []
-    return tiles(a.shape[:-1], max(1, TILE // a.shape[-1]))
+    n_lines = a.size // a.shape[-1]
+    return tiles(a.shape[:-1], max(1, min(TILE // a.shape[-1], n_lines // (4 * n_workers(pool)))))
 
 
 def _dense(lines: NDArray[Any]) -> NDArray[Any]:

@@ -23,7 +23,7 @@ __all__ = ["BLOCK", "LONG_RUN", "Field", "pack", "refine", "repack", "run_start"
 # Elements; a block's words and their scratch stay in the second-level cache.
 BLOCK = 1 << 18
 # A longer run of elements that agree in their packed bits is a task of its own for the pool.
-LONG_RUN = 2 * BLOCK
+LONG_RUN = BLOCK
 
 Words = NDArray[np.uint64]
 
@@ -101,10 +101,10 @@ def unpack(
 ) -> list[Chunk]:
     """Turn the sorted words of a chunk into indices, short runs refined; return the long runs.
 
-    A run of more than two blocks is long.
+    A run of more than a block is long.
     """
     length = block_length or BLOCK
-    long_run = LONG_RUN if block_length is None else 2 * length
+    long_run = LONG_RUN if block_length is None else length
     if not field.shift:
         for i, j in blocks(*chunk, length):
             words[i:j] &= field.index_mask

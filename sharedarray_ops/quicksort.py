@@ -164,7 +164,7 @@ def partition(chunk: NDArray[Any], splitter: Splitter) -> int:
 def _exchange(a: NDArray[Any], exchange: Exchange) -> None:
     """Exchange two ranges, block by block."""
     shift = exchange.right - exchange.left
-    for i, j in blocks(exchange.left, exchange.left + exchange.size, BLOCK):
+    for i, j in blocks(exchange.left, exchange.left + exchange.size, BLOCK // 2):
         left = a[i:j].copy()
         a[i:j] = a[i + shift : j + shift]
         a[i + shift : j + shift] = left

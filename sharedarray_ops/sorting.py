@@ -18,6 +18,7 @@ of the input instead: `needs_order` tells where only argsort and a gather can do
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 import numpy as np
@@ -51,17 +52,19 @@ def sort(a: NDArray[Any], pool: Pool, *, descending: bool = False) -> None:
 
     Notes
     -----
-    Extra memory: below 5 MiB a worker.
+    Extra memory: below 5 MiB a worker, for float16 below 9 MiB.
     """
     a = a.view(np.ndarray)
     _sort_ascending(a, pool)
     if descending:
-        last = (
-            np.array(np.nan if a.dtype.kind == "f" else "NaT", a.dtype)
-            if a.dtype.kind in "fmM"
-            else None
-        )
-        _reverse(a[: a.size if last is None else int(np.searchsorted(a, last))], pool)
+        _reverse(a[: _n_numbers(a)], pool)
+
+
+def _n_numbers(a: NDArray[Any]) -> int:
+    """Return how many elements of a sorted array are neither NaN nor NaT."""
+    if a.dtype.kind not in "fmM":
+        return a.size
+    return bisect_left(range(a.size), True, key=lambda i: bool(np.isnan(a[i])))
 
 
 def _sort_ascending(a: NDArray[Any], pool: Pool) -> None:
@@ -157,8 +160,7 @@ def _reverse(a: NDArray[Any], pool: Pool) -> None:
 
 def _unify_nan(a: NDArray[Any], pool: Pool) -> None:
     """Give every NaN of sorted floats the same bits."""
-    nan = a.dtype.type(np.nan)
-    _fill(a, Chunk(int(np.searchsorted(a, nan)), a.size), nan, pool)
+    _fill(a, Chunk(_n_numbers(a), a.size), a.dtype.type(np.nan), pool)
 
 
 def _fill(a: NDArray[Any], where: Chunk, value: Any, pool: Pool) -> None:

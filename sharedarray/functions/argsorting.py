@@ -22,7 +22,7 @@ from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.registry import is_shared
 from sharedarray_ops import argsorting, elementwise, lines
 from sharedarray_ops.columns import columns_of, is_sortable
-from sharedarray_ops.pool import Pool
+from sharedarray_ops.pool import Caller, Pool
 
 __all__ = ["argsort", "lexsort"]
 
@@ -120,7 +120,9 @@ def argsort(
         if out is None:
             out = creation.empty(target.shape, index_dtype)
         if target is not out:
-            elementwise.assign(out.view(np.ndarray), target.view(np.ndarray), workers)
+            # What processes write to private memory is lost.
+            writers = workers if pool is None or is_shared(out) else Caller()
+            elementwise.assign(out.view(np.ndarray), target.view(np.ndarray), writers)
     return out
 
 
@@ -232,7 +234,10 @@ def lexsort(keys: Any, axis: int = -1, *, pool: Pool | None = None) -> SharedArr
     SharedArray([1, 2, 0])
     """
     check_pool(pool)
-    arrays = [plain(key) for key in keys]
+    is_array_like = isinstance(keys, list | tuple | np.ndarray)
+    arrays = [plain(key) for key in keys] if is_array_like else []
+    if not arrays:
+        return creation.asarray(np.lexsort(keys, axis))
     if not _are_sortable(arrays):
         return creation.asarray(np.lexsort(tuple(arrays), axis))
     np.lexsort([np.empty(0)] * len(arrays), axis)
@@ -246,10 +251,9 @@ def lexsort(keys: Any, axis: int = -1, *, pool: Pool | None = None) -> SharedArr
 
 def _are_sortable(arrays: list[NDArray[Any]]) -> bool:
     return (
-        len(arrays) > 0
-        and np.intp(0).itemsize == 8
+        np.intp(0).itemsize == 8
         and all(a.ndim == 1 and a.shape == arrays[0].shape for a in arrays)
         and arrays[0].size >= MIN_ARGSORT
-        # NumPy compares structured arrays there in another way.
-        and all(is_sortable(a.dtype) and a.dtype.kind != "V" for a in arrays)
+        # Some of the rest NumPy itself orders in another way there.
+        and all(is_sortable(a.dtype) and a.dtype.kind in "biufmMS" for a in arrays)
     )

@@ -88,9 +88,9 @@ def sort(
     The default kind puts -0.0 before +0.0 and gives every NaN the bits of `numpy.nan` in long lines
     of floats, for any number of workers. There, arrays of few distinct values may be counted and
     written anew: an interrupt can leave an array that is sorted in place without some of them.
-    Extra memory: below 5 MiB a worker for numbers. Wider elements take 8 bytes each, and in place
-    as much as the array in addition; so does a stable sort of floats with NaN or with zeros of both
-    signs.
+    Extra memory: below 5 MiB a worker for numbers, 9 MiB for float16. Wider elements take 8 bytes
+    each, and in place as much as the array in addition; so does a stable sort of floats with NaN or
+    with zeros of both signs.
 
     Examples
     --------
