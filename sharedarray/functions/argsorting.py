@@ -128,7 +128,7 @@ def argsort(
 
 def _is_for_numpy(a: NDArray[Any], request: Request) -> bool:
     """Return whether one call of NumPy does it, and does it as fast."""
-    if numpy_sorts(a, request) or np.intp(0).itemsize != 8:
+    if numpy_sorts(a) or np.intp(0).itemsize != 8:
         return True
     if request.descending and "descending" not in numpy_options(None, True):
         return False

@@ -73,8 +73,8 @@ def numpy_options(stable: bool | None, descending: bool | None) -> dict[str, Any
     return options
 
 
-def numpy_sorts(a: NDArray[Any], request: Request) -> bool:
-    """Return whether NumPy's own sort can do it and ours cannot, or there is nothing to sort."""
+def numpy_sorts(a: NDArray[Any]) -> bool:
+    """Return whether only NumPy can sort an array, or there is nothing to sort."""
     return not is_sortable(a.dtype) or a.size == 0 or a.ndim == 0
 
 

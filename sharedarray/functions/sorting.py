@@ -144,7 +144,7 @@ def _sort_method(
 
 def _is_for_numpy(a: NDArray[Any], request: Request) -> bool:
     """Return whether one call of NumPy does it, and does it as fast."""
-    if numpy_sorts(a, request):
+    if numpy_sorts(a):
         return True
     if request.descending and "descending" not in numpy_options(None, True):
         return False
