@@ -64,6 +64,7 @@ from sharedarray.memory.creation import (
     zeros_like,
 )
 from sharedarray.memory.named import list_named, unlink
+from sharedarray.parallel_switch import get_parallel, parallel, set_parallel
 from sharedarray.workers.backend import ProcessBackend, SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
 
@@ -97,6 +98,7 @@ __all__ = [
     "full_like",
     "get_debug",
     "get_num_workers",
+    "get_parallel",
     "histogram",
     "lexsort",
     "list_named",
@@ -104,6 +106,7 @@ __all__ = [
     "num_workers",
     "ones",
     "ones_like",
+    "parallel",
     "partition",
     "percentile",
     "quantile",
@@ -111,6 +114,7 @@ __all__ = [
     "searchsorted",
     "set_debug",
     "set_num_workers",
+    "set_parallel",
     "show_config",
     "sort",
     "sum",

@@ -3,13 +3,15 @@
 Each function has NumPy's signature and gives NumPy's result. What has no parallel way yet, and
 what is too small to win, goes to NumPy itself, and its result is put into shared memory where the
 function promises that. `SharedArray` methods and ``np.<function>(shared)`` come here by
-`memory.array.DISPATCH`. `filling`, `indexing` and `travelling` have no functions of their own: they
-tell the memory how large arrays are filled and indexed, and the workers how shared arrays travel.
+`memory.array.DISPATCH`; `ufuncs`, `assigning` and `indexing` have none but these. `filling` and
+`travelling` tell the memory how large arrays are filled, and the workers how shared arrays travel.
 """
 
+from sharedarray.functions import assigning as assigning
 from sharedarray.functions import filling as filling
 from sharedarray.functions import indexing as indexing
 from sharedarray.functions import travelling as travelling
+from sharedarray.functions import ufuncs as ufuncs
 from sharedarray.functions.argsorting import argsort, lexsort
 from sharedarray.functions.binning import bincount, histogram
 from sharedarray.functions.fileio import fromfile

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sharedarray import config
 from sharedarray.errors import WorkerException
+from sharedarray.parallel_switch import Threshold
 from sharedarray.workers.backend import SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
 from sharedarray_ops.pool import Pool
@@ -20,10 +21,15 @@ __all__ = [
     "MIN_ARGPARTITION",
     "MIN_ARGSORT",
     "MIN_ARGSORT_WORKERS",
+    "MIN_ASSIGN",
+    "MIN_ASSIGN_MASK",
     "MIN_BINCOUNT",
+    "MIN_CHEAP",
+    "MIN_DEAR",
     "MIN_FROMFILE",
     "MIN_HISTOGRAM",
     "MIN_LINES",
+    "MIN_MIDDLE",
     "MIN_PARTITION",
     "MIN_QUANTILE",
     "MIN_QUANTILE_WORKERS",
@@ -44,27 +50,41 @@ __all__ = [
 ]
 
 # From these sizes on our way wins against one call of NumPy: medians on two cores, NumPy 2.4 with
-# AVX-512. Elements, except for files: bytes.
-MIN_SORT = 1 << 20
-MIN_SORT_SLOW = 1 << 16  # dtypes that NumPy sorts without SIMD: 8-bit, times
-MIN_SORT_HALF = 1 << 18  # float16: there are 65,536 values to count
-MIN_ARGSORT = 1 << 13  # in the caller: packing alone makes it 2 to 10 times as fast
-MIN_ARGSORT_WORKERS = 1 << 19
-MIN_LINES = 1 << 17  # of all lines together, where each of them is shorter than it has to be
-MIN_BINCOUNT = 1 << 20
-MIN_HISTOGRAM = 1 << 18
-MIN_PARTITION = 1 << 20
-MIN_ARGPARTITION = 1 << 23  # at one place, where NumPy has SIMD for it
-MIN_QUANTILE = 1 << 16  # in the caller: selecting alone makes it 2 to 5 times as fast
-MIN_QUANTILE_WORKERS = 1 << 19
-MIN_SEARCHSORTED = 1 << 16
-MIN_SUM = 1 << 21
-MIN_TAKE = 1 << 19
-MIN_UNIQUE = 1 << 20  # with indices
-MIN_UNIQUE_SORTED = 1 << 22  # where NumPy sorts as well, and only finds the first ones more slowly
-MIN_UNIQUE_INTEGERS = 1 << 14  # in the caller: NumPy looks integers up in a hash table from 2.3 on
-MIN_UNIQUE_WORKERS = 1 << 18
-MIN_FROMFILE = 1 << 24
+# AVX-512. Elements, except for files and assignment: bytes. While the parallel ways are switched
+# off, no size reaches them.
+MIN_SORT = Threshold(1 << 20)
+MIN_SORT_SLOW = Threshold(1 << 16)  # dtypes that NumPy sorts without SIMD: 8-bit, times
+MIN_SORT_HALF = Threshold(1 << 18)  # float16: there are 65,536 values to count
+MIN_ARGSORT = Threshold(1 << 13)  # in the caller: packing alone makes it 2 to 10 times as fast
+MIN_ARGSORT_WORKERS = Threshold(1 << 19)
+MIN_LINES = Threshold(
+    1 << 17
+)  # of all lines together, where each of them is shorter than it has to be
+# Elementwise functions by their cost, for elements of 8 bytes: up to half a nanosecond, about one,
+# more. The workers are awake in 50 us where the machine is quiet, in 300 us where it is not.
+MIN_CHEAP = Threshold(1 << 24)
+MIN_MIDDLE = Threshold(1 << 21)
+MIN_DEAR = Threshold(1 << 18)
+MIN_ASSIGN = Threshold(1 << 27)
+MIN_ASSIGN_MASK = Threshold(1 << 19)
+MIN_BINCOUNT = Threshold(1 << 20)
+MIN_HISTOGRAM = Threshold(1 << 18)
+MIN_PARTITION = Threshold(1 << 20)
+MIN_ARGPARTITION = Threshold(1 << 23)  # at one place, where NumPy has SIMD for it
+MIN_QUANTILE = Threshold(1 << 16)  # in the caller: selecting alone makes it 2 to 5 times as fast
+MIN_QUANTILE_WORKERS = Threshold(1 << 19)
+MIN_SEARCHSORTED = Threshold(1 << 16)
+MIN_SUM = Threshold(1 << 21)
+MIN_TAKE = Threshold(1 << 19)
+MIN_UNIQUE = Threshold(1 << 20)  # with indices
+MIN_UNIQUE_SORTED = Threshold(
+    1 << 22
+)  # where NumPy sorts as well, and only finds the first ones more slowly
+MIN_UNIQUE_INTEGERS = Threshold(
+    1 << 14
+)  # in the caller: NumPy looks integers up in a hash table from 2.3 on
+MIN_UNIQUE_WORKERS = Threshold(1 << 18)
+MIN_FROMFILE = Threshold(1 << 24)
 
 
 def pool_for(pool: Pool | None, *, parallel: bool = True) -> Pool:

@@ -16,8 +16,10 @@ from numpy.typing import DTypeLike
 
 from sharedarray.memory import named, pickling
 from sharedarray.memory.allocator import allocate
-from sharedarray.memory.cache import release_cache
+from sharedarray.memory.flags import QUIET, Flags, report
+from sharedarray.memory.layouts import layout, refuse_objects
 from sharedarray.memory.registry import is_shared
+from sharedarray.memory.ufuncs import as_given, plain_keywords, set_items
 
 __all__ = [
     "DISPATCH",
@@ -35,7 +37,9 @@ DISPATCH: dict[Callable[..., Any], Callable[..., Any]] = {}
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _ndarray_function = np.ndarray.__array_function__
+_ndarray_ufunc = np.ndarray.__array_ufunc__
 _ndarray_getitem = np.ndarray.__getitem__
+_ndarray_setitem = np.ndarray.__setitem__
 
 
 def implements(*functions: Callable[..., Any]) -> Callable[[_F], _F]:
@@ -156,7 +160,41 @@ class SharedArray(np.ndarray):
             return func(*args, **kwargs)  # with like=, which NumPy 2.0 has no other way for
         return demoted(_ndarray_function(self, func, types, args, kwargs))
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        flags = Flags()
+        args, is_large, is_quiet = [], False, ufunc in QUIET
+        for x in inputs:
+            if isinstance(x, np.ndarray):
+                is_large = is_large or x.size > _SMALL
+                if isinstance(x, SharedArray):
+                    x = x.view(np.ndarray)
+            elif type(x) is float:
+                is_quiet = False  # it may overflow in the dtype of the array
+            args.append(x)
+        if is_large and (ours := DISPATCH.get(_ndarray_ufunc)) is not None:
+            result = ours(flags, ufunc, method, args, kwargs)
+            if result is not NotImplemented:
+                report(flags, 2)
+                return result
+        given = kwargs and plain_keywords(kwargs, method, SharedArray)
+        # Classes with an __array_ufunc__ of their own are asked by NumPy itself, with plain arrays.
+        # NotImplemented would not do: ndarray's own method, which theirs call, refuses ours.
+        if is_quiet or ufunc.__name__[-1] == ")":  # from np.frompyfunc: Python's own
+            result = getattr(ufunc, method)(*args, **kwargs)
+        else:
+            with np.errstate(all="log", call=flags):
+                result = getattr(ufunc, method)(*args, **kwargs)
+            if flags:  # saves a call
+                report(flags, 2)
+        return as_given(result, given, kwargs["out"]) if given else result
+
     def __getitem__(self, index: Any) -> Any:
+        if type(index) in _PLAIN:
+            ours = DISPATCH.get(_ndarray_getitem)
+            if ours is not None:
+                result = ours(self, index)
+                if result is not NotImplemented:
+                    return result
         result = _ndarray_getitem(self, index)
         # A view has this array or this one's own base as base: the quick answer for a slice.
         if isinstance(result, SharedArray):
@@ -164,6 +202,29 @@ class SharedArray(np.ndarray):
             if base is not self and (base is None or base is not self.base):
                 return demoted(result)
         return result
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        kind = type(index)
+        if kind is tuple and index:
+            kind = type(index[-1])
+        if type(value) is float:
+            is_quiet = self.dtype is _FLOAT64
+        elif type(value) is int:
+            is_quiet = -65504 <= value <= 65504  # fits float16
+        else:
+            is_quiet = getattr(value, "dtype", None) is self.dtype
+        is_large = kind not in _PLACES and self.size >= _ASSIGNABLE
+        if is_quiet and not is_large:
+            _ndarray_setitem(self, index, value)
+        else:
+            ours = DISPATCH.get(_ndarray_setitem) if is_large else None
+            report(set_items(self, index, value, ours, is_quiet=is_quiet), 2)
+
+    def fill(self, value: Any) -> None:
+        """As `numpy.ndarray.fill`."""
+        is_scalar = isinstance(value, (int, float, np.generic))
+        ours = DISPATCH.get(_ndarray_setitem) if is_scalar and self.size >= _ASSIGNABLE else None
+        report(set_items(self, ..., value, ours, original=np.ndarray.fill), 2)
 
     @property
     def flat(self) -> Any:
@@ -194,19 +255,6 @@ class SharedArray(np.ndarray):
 
 
 _IMAG: Any = np.ndarray.imag
-
-
-def layout(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Return shape, dtype and strides of a new array as an array of NumPy's, with its errors.
-
-    It is private, and no page of it is touched. Where there is no room for it, there may be without
-    the memory that is kept for later.
-    """
-    try:
-        return make(*args, **kwargs)
-    except MemoryError:
-        release_cache()
-        return make(*args, **kwargs)
 
 
 def new_array(
@@ -266,23 +314,6 @@ def new_array(
     return np.ndarray.__new__(cls, shape, dtype, block, 0, strides)
 
 
-def refuse_objects(dtype: DTypeLike | None) -> None:
-    """Raise TypeError if elements of the dtype hold pointers into private memory.
-
-    Raises
-    ------
-    TypeError
-        If the dtype has Python objects or is a StringDType, or is not a dtype.
-    """
-    # Not np.dtype(dtype): np.empty also takes classes such as np.dtypes.Float64DType.
-    if dtype is not None and (resolved := np.empty(0, dtype).dtype).hasobject:
-        raise TypeError(
-            f"dtype {resolved} cannot be in shared memory: its elements are pointers into the "
-            "private memory of one process. Use a dtype of fixed size, such as numbers, 'S16', "
-            "'U16' or a structured dtype of these"
-        )
-
-
 def demoted(result: Any) -> Any:
     """Return a result as it is, SharedArrays on private memory in it as plain ndarrays."""
     if isinstance(result, SharedArray):
@@ -321,6 +352,15 @@ def _has_own_protocol(cls: Any) -> bool:
 _PLAIN = frozenset((np.ndarray, SharedArray))
 
 
+_FLOAT64 = np.dtype(np.float64)
+# The last index of an element, or of what is quickly set; elements of an array from which on what
+# is assigned may be worth the workers.
+_PLACES = frozenset((int, np.int64))
+_ASSIGNABLE = 1 << 18
+# Elements of operands that are at once known to be too few, also where they are broadcast.
+_SMALL = 255
+
+
 def _honest(name: str, *, on_plain: bool) -> Callable[..., Any]:
     """Return the method of ndarray made honest, or what `DISPATCH` has for it."""
     original = getattr(np.ndarray, name)
@@ -342,11 +382,11 @@ def _honest(name: str, *, on_plain: bool) -> Callable[..., Any]:
 # run on a plain view, they make an array that owns its memory.
 _NEW_MEMORY = (
     "__copy__", "__deepcopy__", "all", "any", "argmax", "argmin", "argpartition", "argsort",
-    "choose", "clip", "compress", "copy", "cumprod", "cumsum", "dot", "flatten", "max", "mean",
+    "choose", "compress", "copy", "cumprod", "cumsum", "dot", "flatten", "max", "mean",
     "min", "prod", "repeat", "std", "sum", "take", "trace", "var",
 )  # fmt: skip
 # These may also give the array itself or a view of it.
-_PERHAPS_VIEW = ("astype", "byteswap", "conj", "conjugate", "ravel", "reshape", "round")
+_PERHAPS_VIEW = ("astype", "byteswap", "clip", "conj", "conjugate", "ravel", "reshape", "round")
 # Honest already: three for `DISPATCH`, the others to write data, not a reference,
 # to a file.
 _AS_PLAIN = ("dump", "dumps", "partition", "searchsorted", "sort")

@@ -1,0 +1,84 @@
+"""What ufuncs and assignment to a SharedArray pass on to NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sharedarray.memory.flags import Flags
+
+__all__ = ["as_given", "plain_keywords", "set_items"]
+
+
+def plain_keywords(
+    kwargs: dict[str, Any], method: str, shared: type[np.ndarray]
+) -> tuple[Any, ...]:
+    """Put plain arrays for all of class `shared` among the keyword arguments of a ufunc.
+
+    Returns
+    -------
+    tuple
+        The outputs as they were given; without one, nothing.
+    """
+    outs: tuple[Any, ...] = kwargs.get("out", ())
+    if outs:
+        kwargs["out"] = tuple([x.view(np.ndarray) if isinstance(x, shared) else x for x in outs])
+    if "where" in kwargs:
+        if isinstance(kwargs["where"], shared):
+            kwargs["where"] = kwargs["where"].view(np.ndarray)
+        # NumPy does not pass on that it got None, and would complain of an output left out.
+        if method == "__call__":
+            kwargs.setdefault("out", None)
+    return outs
+
+
+def as_given(result: Any, given: tuple[Any, ...], plain: tuple[Any, ...]) -> Any:
+    """Return a ufunc's result with the outputs that were given in place of their plain views."""
+    if result is plain[0]:
+        return given[0]
+    if isinstance(result, tuple):
+        return tuple([as_given(item, given, plain) for item in result])
+    return next((g for g, p in zip(given, plain, strict=True) if p is result), result)
+
+
+def set_items(
+    array: np.ndarray,
+    index: Any,
+    value: Any,
+    ours: Callable[..., Any] | None,
+    *,
+    is_quiet: bool = False,
+    original: Callable[..., Any] | None = None,
+) -> Flags:
+    """Do ``array[index] = value``.
+
+    Parameters
+    ----------
+    array, index, value
+        As for `ndarray.__setitem__`.
+    ours : callable or None
+        What is asked first, and returns NotImplemented where it is left to NumPy.
+    is_quiet : bool
+        Whether there is nothing to be warned of.
+    original : callable, optional
+        A method to call with the value instead.
+
+    Returns
+    -------
+    Flags
+        What there is to be warned of.
+    """
+    flags = Flags()
+    if ours is not None and ours(flags, array, index, value) is not NotImplemented:
+        return flags
+    if is_quiet:
+        np.ndarray.__setitem__(array, index, value)
+        return flags
+    with np.errstate(all="log", call=flags):
+        if original is None:
+            np.ndarray.__setitem__(array, index, value)
+        else:
+            original(array, value)
+    return flags
