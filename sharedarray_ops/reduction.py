@@ -6,10 +6,12 @@ combine
     Leaves are added pair by pair, level by level, as NumPy adds the halves of its tree.
 
 Pairwise summation: N. J. Higham, "The accuracy of floating point summation", SIAM J. Sci. Comput.
-14 (1993); the cuts are those of NumPy's inner loop (halves rounded down to 8 accumulators).
+14 (1993); the cuts are those of NumPy's inner loop (halves rounded down to 8 accumulators, which
+for complex numbers are 4 elements).
 
-Values that are not in native byte order pass through NumPy's ufunc buffer instead: it sums each
-buffer pairwise and adds the buffers one after the other, and so does `sum_buffered`.
+Values that are not in native byte order, or that have to be converted, pass through NumPy's ufunc
+buffer instead: it sums each buffer pairwise and adds the buffers one after the other, and so does
+`sum_buffered`.
 """
 
 from __future__ import annotations
@@ -23,60 +25,84 @@ from numpy.typing import NDArray
 from sharedarray_ops.plan import Chunk, chunks, tree_leaves
 from sharedarray_ops.pool import Pool, n_workers
 
-__all__ = ["sum_buffered", "sum_times", "sum_tree"]
+__all__ = ["deviations", "sum_buffered", "sum_times", "sum_tree", "unless_flagged"]
 
 Kernel = Callable[[Chunk], NDArray[Any]]
+# Computes from some elements, one by one, what is to be added.
+Terms = Callable[[NDArray[Any]], NDArray[Any]]
 
 # Elements; one call on a leaf takes long enough to hide the hand-over between workers.
 LEAF = 1 << 18
+# Elements of a leaf whose terms are computed: with 1 << 16, a fifth slower, as the hand-over shows.
+TERMS_LEAF = 1 << 18
 
 
-def sum_tree(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
+def sum_tree(
+    a: NDArray[Any], pool: Pool, terms: Terms | None = None, *, leaf: int | None = None
+) -> NDArray[Any] | None:
     """Return the sum of `a` as NumPy's tree gives it, or None where there is something to warn of.
 
     Parameters
     ----------
     a : ndarray, shape (n,)
-        Native byte order, aligned, any stride; bool, integer or float.
+        Native byte order, aligned, any stride; bool, integer, float or complex.
     pool : Pool
         Who works.
+    terms : callable, optional
+        Gives for a part of `a` as many values, which are added in place of the elements.
+    leaf : int, optional
+        Elements of a leaf; above 128, or it is none of NumPy's subtrees.
 
     Returns
     -------
     ndarray, shape (1,), or None
         In the dtype in which NumPy accumulates: float32 for float16, ``int_`` for narrow integers.
+        Extra memory: with `terms`, what it takes for 524,288 elements a worker.
     """
-    depth = 0
-    while a.size >> (depth + 1) >= LEAF and 1 << depth < 4 * n_workers(pool):
+    unit = 4 if (a if terms is None else terms(a[:0])).dtype.kind == "c" else 8
+    depth, least = 0, LEAF if leaf is None else leaf
+    computed = TERMS_LEAF if leaf is None else leaf
+    while a.size >> (depth + 1) >= least and 1 << depth < 4 * n_workers(pool):
         depth += 1
-    sums = _parts(lambda leaf: _sum(a[leaf.slice]), tree_leaves(a.size, 8, depth), pool)
-    return None if sums is None else _unless_flagged(lambda: _join(sums))
+
+    def kernel(part: Chunk) -> NDArray[Any]:
+        if terms is None:
+            return _sum(a[part.slice])
+        return _subtree(a[part.slice], terms, unit, computed)
+
+    sums = _parts(kernel, tree_leaves(a.size, unit, depth), pool)
+    return None if sums is None else unless_flagged(lambda: _join(sums))
 
 
-def sum_buffered(a: NDArray[Any], pool: Pool, buffer_size: int) -> NDArray[Any] | None:
-    """Return the sum of `a`, floats in foreign byte order, as NumPy's buffered loop gives it.
+def sum_buffered(
+    a: NDArray[Any], pool: Pool, buffer_size: int, dtype: np.dtype[Any] | None = None
+) -> NDArray[Any] | None:
+    """Return the sum of `a`, converted to another dtype, as NumPy's buffered loop gives it.
 
     None where there is something to warn of.
 
     Parameters
     ----------
     a : ndarray, shape (n,)
-        float32 or float64 in any layout.
+        Any layout; of another dtype or byte order than `dtype`.
     pool : Pool
         Who works.
     buffer_size : int
         Elements of the ufunc buffer, `np.getbufsize()` of the caller.
+    dtype : dtype, optional
+        Native float or complex, except for float16. Default: that of `a` in native byte order.
 
     Returns
     -------
     ndarray, shape (1,), or None
-        In native byte order. Extra memory: a 8192nd of the input, and 4 MiB a worker.
+        Of `dtype`. Extra memory: one sum for each buffer, and 262,144 elements a worker.
     """
+    dtype = a.dtype.newbyteorder("=") if dtype is None else dtype
     parts = chunks(0, a.size, 4 * n_workers(pool), align=buffer_size)
     if not parts:
-        return np.zeros(1, a.dtype.newbyteorder("="))
-    sums = _parts(lambda part: _sum_buffers(a, part, buffer_size), parts, pool)
-    return None if sums is None else _unless_flagged(lambda: np.add.accumulate(sums)[-1:])
+        return np.zeros(1, dtype)
+    sums = _parts(lambda part: _sum_buffers(a, part, buffer_size, dtype), parts, pool)
+    return None if sums is None else unless_flagged(lambda: np.add.accumulate(sums)[-1:])
 
 
 def sum_times(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
@@ -96,27 +122,47 @@ def sum_times(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
     return np.array([total], np.int64).view(a.dtype.newbyteorder("="))
 
 
+def deviations(mean: NDArray[Any]) -> Terms:
+    """Return what squares the distances from a mean, of shape (1,), as NumPy's `var` does."""
+
+    def terms(a: NDArray[Any]) -> NDArray[Any]:
+        x: NDArray[Any] = np.subtract(a, mean)
+        if x.dtype.kind != "c":
+            np.square(x, out=x)
+            return x
+        parts = x.view(x.real.dtype).reshape(-1, 2)
+        np.square(parts, out=parts)
+        squares: NDArray[Any] = np.add(parts[:, 0], parts[:, 1])
+        return squares
+
+    return terms
+
+
+def unless_flagged(compute: Callable[[], NDArray[Any]]) -> NDArray[Any] | None:
+    """Return a result, or None where the processor noted an overflow or an invalid operation.
+
+    What NumPy warns of, once and from the caller's line, a worker cannot: the caller's NumPy has to
+    do it again. Underflow, common where it is of no interest, counts only where the caller hears of
+    it.
+    """
+    flags: list[str] = []
+    under: Any = "ignore" if np.geterr()["under"] == "ignore" else "call"
+    with np.errstate(
+        over="call", invalid="call", divide="call", under=under, call=lambda *flag: flags.append("")
+    ):
+        result = compute()
+    return None if flags else result
+
+
 def _sum_and_range(integers: NDArray[Any]) -> tuple[int, int, int]:
     return int(integers.sum()), int(integers.min()), int(integers.max())
 
 
 def _parts(kernel: Kernel, parts: list[Chunk], pool: Pool) -> NDArray[Any] | None:
     """Return the sums of all parts, or None where one of them has to be warned of."""
-    sums = pool.map(lambda part: _unless_flagged(lambda: kernel(part)), parts)
+    sums = pool.map(lambda part: unless_flagged(lambda: kernel(part)), parts)
     whole = [s for s in sums if s is not None]
     return np.concatenate(whole) if len(whole) == len(sums) else None
-
-
-def _unless_flagged(compute: Callable[[], NDArray[Any]]) -> NDArray[Any] | None:
-    """Return a result, or None where the processor noted an overflow or an invalid operation.
-
-    What NumPy warns of, once and from the caller's line, a worker cannot: the caller's NumPy has to
-    do it again.
-    """
-    flags: list[str] = []
-    with np.errstate(over="call", invalid="call", call=lambda kind, flag: flags.append(kind)):
-        result = compute()
-    return None if flags else result
 
 
 def _join(sums: NDArray[Any]) -> NDArray[Any]:
@@ -133,11 +179,24 @@ def _sum(leaf: NDArray[Any]) -> NDArray[Any]:
     return np.add.reduce(leaf, keepdims=True)
 
 
-def _sum_buffers(a: NDArray[Any], part: Chunk, buffer_size: int) -> NDArray[Any]:
+def _subtree(a: NDArray[Any], terms: Terms, unit: int, leaf: int) -> NDArray[Any]:
+    """Return the sum of the terms of a subtree, which are computed leaf by leaf."""
+    if a.size < 2 * leaf:
+        return _sum(terms(a))
+    half = a.size // 2
+    half -= half % unit
+    total = _subtree(a[:half], terms, unit, leaf)
+    total += _subtree(a[half:], terms, unit, leaf)
+    return total
+
+
+def _sum_buffers(
+    a: NDArray[Any], part: Chunk, buffer_size: int, dtype: np.dtype[Any]
+) -> NDArray[Any]:
     sums = []
     step = max(1, LEAF // buffer_size) * buffer_size
     for i in range(part.start, part.stop, step):
-        native = a[i : min(i + step, part.stop)].astype(a.dtype.newbyteorder("="))
+        native = a[i : min(i + step, part.stop)].astype(dtype)
         whole = native.size - native.size % buffer_size
         sums.append(np.add.reduce(native[:whole].reshape(-1, buffer_size), axis=1))
         if whole < native.size:

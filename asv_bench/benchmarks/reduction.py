@@ -1,4 +1,4 @@
-"""sum."""
+"""sum and the other reductions, and cumulative sums."""
 
 from __future__ import annotations
 
@@ -12,11 +12,30 @@ from benchmarks.common import (
     data,
     ratio,
     set_workers,
+    share_with_gil,
     skip_unless_full,
 )
+from sharedarray.functions import cumulative, extrema, nanfunctions, reduction, statistics, truth
 
 SIZE = 4_000_000
+LARGE_SIZE = 1 << 24
 FULL_SIZE = 1 << 27  # 1 GiB of float64
+
+OURS = {
+    **{name: getattr(reduction, name) for name in ("sum", "prod")},
+    **{name: getattr(extrema, name) for name in ("min", "max", "ptp", "argmin", "argmax")},
+    **{name: getattr(truth, name) for name in ("any", "all", "count_nonzero")},
+    **{name: getattr(statistics, name) for name in ("mean", "var", "std")},
+    **{name: getattr(nanfunctions, name) for name in ("nansum", "nanmean", "nanmin", "nanmax")},
+    **{name: getattr(cumulative, name) for name in ("cumsum", "cumprod")},
+}
+
+
+def values(name, size, dtype):
+    """Return random values, or those with which NumPy looks at all of an array."""
+    if name in ("any", "all"):
+        return np.full(size, name == "all", dtype)
+    return data(size, dtype, "random")
 
 
 class Sum:
@@ -46,3 +65,53 @@ class TrackSum:
 
     def track_ratio(self, *params):
         return ratio(lambda: np.sum(self.private), lambda: sharedarray.sum(self.shared), n_pairs=15)
+
+
+class TrackReduction:
+    """All elements of one line."""
+
+    params = [[*OURS], [LARGE_SIZE, FULL_SIZE], ["f8", "i4"], WORKERS]
+    param_names = ["function", "size", "dtype", "workers"]
+    unit = "x"
+    timeout = 600
+
+    def setup(self, function, size, dtype, workers):
+        skip_unless_full(size, LARGE_SIZE)
+        set_workers(workers)
+        self.private = values(function, size, dtype)
+        self.shared = sharedarray.array(self.private)
+
+    def track_ratio(self, function, *params):
+        numpys, ours = getattr(np, function), OURS[function]
+        return ratio(lambda: numpys(self.private), lambda: ours(self.shared), n_pairs=9)
+
+
+class TrackAlongAxis:
+    params = [["sum", "mean", "std", "max", "argmax", "cumsum"], [0, 1], [100, 4000], WORKERS]
+    param_names = ["function", "axis", "columns", "workers"]
+    unit = "x"
+
+    def setup(self, function, axis, columns, workers):
+        set_workers(workers)
+        self.private = data(LARGE_SIZE, "f8", "random")
+        self.private = self.private[: LARGE_SIZE // columns * columns].reshape(-1, columns)
+        self.shared = sharedarray.array(self.private)
+
+    def track_ratio(self, function, axis, *params):
+        numpys, ours = getattr(np, function), OURS[function]
+        return ratio(lambda: numpys(self.private, axis), lambda: ours(self.shared, axis))
+
+
+class TrackGil:
+    params = [["sum", "min", "std", "nanmean"]]
+    param_names = ["function"]
+    unit = "share"
+    timeout = 120
+
+    def track_share(self, function):
+        return share_with_gil(
+            f"a = sharedarray.ones({FULL_SIZE >> 1})\n"
+            "from sharedarray.functions import extrema, nanfunctions, reduction, statistics\n"
+            f"f = {OURS[function].__module__.removeprefix('sharedarray.functions.')}.{function}",
+            "f(a)",
+        )

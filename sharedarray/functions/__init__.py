@@ -14,29 +14,52 @@ from sharedarray.functions import travelling as travelling
 from sharedarray.functions import ufuncs as ufuncs
 from sharedarray.functions.argsorting import argsort, lexsort
 from sharedarray.functions.binning import bincount, histogram
+from sharedarray.functions.cumulative import cumprod, cumsum
+from sharedarray.functions.extrema import argmax, argmin, max, min, ptp
 from sharedarray.functions.fileio import fromfile
+from sharedarray.functions.nanfunctions import nanmax, nanmean, nanmin, nansum
 from sharedarray.functions.quantiles import median, percentile, quantile
-from sharedarray.functions.reduction import sum
+from sharedarray.functions.reduction import prod, sum
 from sharedarray.functions.searching import digitize, searchsorted
 from sharedarray.functions.selecting import argpartition, partition, take
 from sharedarray.functions.sorting import sort
+from sharedarray.functions.statistics import mean, std, var
+from sharedarray.functions.truth import all, any, count_nonzero
 from sharedarray.functions.uniqueness import unique
 
 __all__ = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
     "argpartition",
     "argsort",
     "bincount",
+    "count_nonzero",
+    "cumprod",
+    "cumsum",
     "digitize",
     "fromfile",
     "histogram",
     "lexsort",
+    "max",
+    "mean",
     "median",
+    "min",
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nansum",
     "partition",
     "percentile",
+    "prod",
+    "ptp",
     "quantile",
     "searchsorted",
     "sort",
+    "std",
     "sum",
     "take",
     "unique",
+    "var",
 ]

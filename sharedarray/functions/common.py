@@ -25,7 +25,9 @@ __all__ = [
     "MIN_ASSIGN_MASK",
     "MIN_BINCOUNT",
     "MIN_CHEAP",
+    "MIN_CUMULATIVE",
     "MIN_DEAR",
+    "MIN_FAST_NBYTES",
     "MIN_FROMFILE",
     "MIN_HISTOGRAM",
     "MIN_LINES",
@@ -34,6 +36,7 @@ __all__ = [
     "MIN_QUANTILE",
     "MIN_QUANTILE_WORKERS",
     "MIN_SEARCHSORTED",
+    "MIN_SLOW",
     "MIN_SORT",
     "MIN_SORT_HALF",
     "MIN_SORT_SLOW",
@@ -74,6 +77,11 @@ MIN_ARGPARTITION = Threshold(1 << 23)  # at one place, where NumPy has SIMD for 
 MIN_QUANTILE = Threshold(1 << 16)  # in the caller: selecting alone makes it 2 to 5 times as fast
 MIN_QUANTILE_WORKERS = Threshold(1 << 19)
 MIN_SEARCHSORTED = Threshold(1 << 16)
+# Other reductions: what NumPy does at the speed of the memory, in bytes; what takes it a nanosecond
+# and more for an element, in elements.
+MIN_FAST_NBYTES = Threshold(1 << 26)
+MIN_SLOW = Threshold(1 << 20)
+MIN_CUMULATIVE = Threshold(1 << 21)
 MIN_SUM = Threshold(1 << 21)
 MIN_TAKE = Threshold(1 << 19)
 MIN_UNIQUE = Threshold(1 << 20)  # with indices

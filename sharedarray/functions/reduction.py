@@ -1,4 +1,4 @@
-"""sum, as a function, as a method and through NumPy."""
+"""sum and prod, as functions, as methods and through NumPy."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sharedarray.functions.common import MIN_SUM, check_pool, numpy_errors, pool_for
-from sharedarray.memory.array import SharedArray, implements
+from sharedarray.functions.reducing import NO_VALUE, Request, by_numpy, given, requested
+from sharedarray.memory.array import implements
 from sharedarray_ops import reduction
+from sharedarray_ops.folding import Fold
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.reduction import Terms
 
-__all__ = ["sum"]
+__all__ = ["prod", "sum", "summed"]
 
-_NO_VALUE: Any = np._NoValue  # NumPy's own mark of an argument left out
+# What NumPy's ufuncs convert to before they add, buffer by buffer.
+_WIDE = "fdgFDG"
 
 
 @implements(np.sum, np.ndarray.sum)
@@ -23,9 +27,9 @@ def sum(
     axis: Any = None,
     dtype: Any = None,
     out: Any = None,
-    keepdims: bool = _NO_VALUE,
-    initial: Any = _NO_VALUE,
-    where: Any = _NO_VALUE,
+    keepdims: bool = NO_VALUE,
+    initial: Any = NO_VALUE,
+    where: Any = NO_VALUE,
     *,
     pool: Pool | None = None,
 ) -> Any:
@@ -53,13 +57,20 @@ def sum(
     AxisError, TypeError, ValueError
         Where `numpy.sum` raises them.
 
+    See Also
+    --------
+    mean, nansum, cumsum
+
     Notes
     -----
-    In parallel: sums of all elements of one-dimensional or contiguous arrays of bool, integers,
-    floats and timedelta64 in their default result dtype, without `where`, floats without
-    `initial`, from 2,097,152 elements. The array is cut where NumPy's pairwise summation cuts it,
-    see `sharedarray_ops.reduction`. Overflow and invalid values warn or raise as the caller's
-    `numpy.errstate` says.
+    In parallel: bool, integers, floats, complex numbers and timedelta64, from 2,097,152 elements,
+    without `where`, floats without `initial`; of all elements, where the array is one-dimensional
+    or contiguous (integers: any), or along some axes. All elements are added along NumPy's tree of
+    pairwise summation, see `sharedarray_ops.reduction`; along some axes, an array is cut along
+    another one, where each chunk has 256 KiB of adjacent elements or more, see
+    `sharedarray_ops.folding`. Overflow and invalid values warn or raise as the
+    caller's `numpy.errstate` says.
+    Extra memory: 4 MiB a worker where elements are converted; otherwise none to speak of.
 
     Examples
     --------
@@ -68,70 +79,164 @@ def sum(
     499999500000
     """
     check_pool(pool)
-    given = {"keepdims": keepdims, "initial": initial, "where": where}
-    kwargs = {name: value for name, value in given.items() if value is not _NO_VALUE}
-    flat = _whole(a, axis, dtype, out, kwargs)
-    if flat is None:
-        return _numpy_sum(a, axis, dtype, out, kwargs)
-    workers = pool_for(pool)
-    total: NDArray[Any] | None
-    with numpy_errors():
-        if flat.dtype.kind == "m":
-            total = reduction.sum_times(flat, workers)
-        elif flat.dtype.isnative or flat.dtype.kind != "f":
-            total = reduction.sum_tree(flat, workers)
-        else:
-            total = reduction.sum_buffered(flat, workers, np.getbufsize())
-    if total is not None and total.dtype == np.float32 and flat.dtype == np.float16:
-        with np.errstate(over="ignore"):
-            total = total.astype(np.float16) if np.isfinite(total.astype(np.float16)) else None
-    if total is None:  # something that only NumPy itself can tell or warn of
-        return _numpy_sum(a, axis, dtype, out, kwargs)
-    # NumPy itself finishes: output, shape and the start value.
-    whole: Any = total.astype(np.add.reduce(flat[:0]).dtype).reshape((1,) * np.ndim(a))
-    return _numpy_sum(whole, axis, dtype, out, kwargs)
+    request = None
+    if where is NO_VALUE:
+        request = requested(a, axis, out, keepdims, kinds="biufcm", min_size=MIN_SUM)
+    if request is not None:
+        result = _parallel_sum(request, dtype, given(initial=initial), pool)
+        if result is not None:
+            return result
+    kwargs = given(keepdims=keepdims, initial=initial, where=where)
+    return by_numpy(np.sum, a, axis, dtype, out=out, pool=pool, **kwargs)
 
 
-def _numpy_sum(a: Any, axis: Any, dtype: Any, out: Any, kwargs: dict[str, Any]) -> Any:
-    """Call NumPy's own sum: with plain arrays, since SharedArrays would lead back here."""
-    arrays = [x.view(np.ndarray) if isinstance(x, SharedArray) else x for x in (a, out)]
-    result = np.sum(arrays[0], axis, dtype, arrays[1], **kwargs)
-    return result if out is None else out
+@implements(np.prod, np.ndarray.prod)
+def prod(
+    a: ArrayLike,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: bool = NO_VALUE,
+    initial: Any = NO_VALUE,
+    where: Any = NO_VALUE,
+    *,
+    pool: Pool | None = None,
+) -> Any:
+    """Multiply the elements of an array, to the same bits as `numpy.prod`.
+
+    Parameters
+    ----------
+    a : array_like
+        Any shape and dtype that `numpy.prod` takes.
+    axis : int or tuple of int, optional
+        Axes to multiply along. Default: all.
+    dtype, out, keepdims, initial, where
+        As for `numpy.prod`.
+    pool : Pool, optional
+        Who works. Default: as many threads as `get_num_workers()`.
+
+    Returns
+    -------
+    scalar or ndarray
+        What `numpy.prod` returns, bit for bit, for any number of workers; only the sign and the
+        payload of a NaN may differ.
+
+    Raises
+    ------
+    AxisError, TypeError, ValueError
+        Where `numpy.prod` raises them.
+
+    See Also
+    --------
+    sum, cumprod
+
+    Notes
+    -----
+    In parallel, from 1,048,576 elements, in the default result dtype, without `initial` and
+    `where`: bool and integers, and floats and complex numbers along some axes. NumPy multiplies all
+    floats one after the other, so that any other order gives other bits: that is left to NumPy.
+    Extra memory: none to speak of.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> int(sharedarray.prod([2, 3, 7]))
+    42
+    """
+    check_pool(pool)
+    request = None
+    if dtype is None and initial is NO_VALUE and where is NO_VALUE:
+        request = requested(a, axis, out, keepdims, kinds="biufc")
+    if request is not None:
+        how = Fold(
+            lambda a, axes: np.multiply.reduce(a, axis=axes, keepdims=True),
+            np.multiply if request.a.dtype.kind in "biu" else None,
+        )
+        result = request.fold(how, np.multiply.reduce(np.ones(1, request.a.dtype)).dtype, pool)
+        if result is not None:
+            return result
+    kwargs = given(keepdims=keepdims, initial=initial, where=where)
+    return by_numpy(np.prod, a, axis, dtype, out=out, pool=pool, **kwargs)
 
 
-def _check_arguments(a: Any, axis: Any, dtype: Any, out: Any, kwargs: dict[str, Any]) -> None:
-    """Let NumPy raise for bad arguments, by a sum of one element."""
-    if isinstance(out, np.ndarray):
-        writeable = out.flags.writeable
-        out = np.empty_like(out, subok=False)
-        out.flags.writeable = writeable
-    one: Any = np.zeros((1,) * a.ndim, a.dtype)
-    np.sum(one, axis, dtype, out, **kwargs)
-
-
-def _whole(
-    a: Any, axis: Any, dtype: DTypeLike | None, out: Any, kwargs: dict[str, Any]
+def summed(
+    flat: NDArray[Any], dtype: np.dtype[Any], pool: Pool, terms: Terms | None = None
 ) -> NDArray[Any] | None:
-    """Return the elements in one dimension where `sum` adds all of them in parallel, else None."""
-    if type(a) not in (np.ndarray, SharedArray, np.memmap) or a.size < MIN_SUM:
+    """Return ``np.add.reduce(flat, dtype=dtype, keepdims=True)``, or None where NumPy has to do it.
+
+    Parameters
+    ----------
+    flat : ndarray, shape (n,)
+        Bool, numbers or timedelta64.
+    dtype : dtype
+        In which to add: the default for `flat`, or one that it is converted to.
+    pool : Pool
+        Who works.
+    terms : callable, optional
+        Gives what is to be added in place of elements; of the dtype `dtype`.
+    """
+    total: NDArray[Any] | None
+    if flat.dtype.kind == "m":
+        total = reduction.sum_times(flat, pool)
+    elif flat.dtype.kind in "biu" and dtype.kind in "iu" and terms is None:
+        total = reduction.sum_tree(flat, pool)
+    elif terms is not None or flat.dtype == dtype:
+        total = reduction.sum_tree(flat, pool, terms)
+    elif dtype.char in _WIDE:
+        total = reduction.sum_buffered(flat, pool, np.getbufsize(), dtype)
+    else:  # float16 in foreign byte order is rounded after each buffer
         return None
-    if axis is not None and (a.ndim != 1 or (isinstance(axis, tuple) and not axis)):
+    if total is not None and dtype == np.float16:
+        over = np.geterr()["over"]
+        with np.errstate(over="ignore"):
+            total = total.astype(dtype)
+        if over != "ignore" and not np.isfinite(total).all():
+            return None  # NumPy warns, or not
+    return total
+
+
+def _parallel_sum(
+    request: Request, dtype: DTypeLike | None, start: dict[str, Any], pool: Pool | None
+) -> Any:
+    """Return the sum, or None where NumPy has to tell it, to warn or to refuse."""
+    a = request.a
+    default = np.add.reduce(np.empty(0, a.dtype)).dtype
+    wanted = default if dtype is None else _converted(a.dtype, dtype, default)
+    if wanted is None or not request.accepts(wanted):
         return None
-    if "where" in kwargs or a.dtype.kind not in "biufm" or not a.flags.aligned:
+    if start and (a.dtype.kind in "fc" or wanted.kind not in "ium" or not request.is_whole):
+        return None  # floats are added to the start value, which comes first
+    flat = request.flat if request.is_whole else None
+    if flat is None:
+        return None if start or a.dtype.kind == "m" else _sum_by_chunks(request, wanted, pool)
+    one: Any = np.zeros((1,) * a.ndim, a.dtype)
+    np.sum(one, dtype=dtype, **start)  # for NumPy's own errors
+    with numpy_errors():
+        total = summed(flat, wanted, pool_for(pool))
+    if total is None:
         return None
-    if a.ndim != 1 and not a.flags.forc:
+    whole: Any = total.reshape((1,) * a.ndim)
+    # NumPy itself finishes: the start value, and the zero that it begins with.
+    return request.finished(np.sum(whole, keepdims=True, **start))
+
+
+def _sum_by_chunks(request: Request, dtype: np.dtype[Any], pool: Pool | None) -> Any:
+    how = Fold(
+        lambda a, axes: np.add.reduce(a, axis=axes, dtype=dtype, keepdims=True),
+        np.add if dtype.kind in "iu" else None,
+    )
+    return request.fold(how, dtype, pool)
+
+
+def _converted(
+    dtype: np.dtype[Any], wanted: DTypeLike, default: np.dtype[Any]
+) -> np.dtype[Any] | None:
+    """Return the dtype in which to add, None where there is no parallel way for it."""
+    try:
+        resolved = np.dtype(wanted)
+    except (TypeError, ValueError):  # which NumPy will raise
         return None
-    _check_arguments(a, axis, dtype, out, kwargs)
-    # Floats are added to the start value, which comes first; float16 is rounded after each buffer.
-    if a.dtype.kind == "f" and "initial" in kwargs:
-        return None
-    if a.dtype.char == "e" and not a.dtype.isnative:
-        return None
-    # Another result dtype makes NumPy convert, buffer by buffer, before it adds.
-    result_dtype = np.add.reduce(np.empty(0, a.dtype)).dtype
-    if dtype is not None and np.dtype(dtype) != result_dtype:
-        return None
-    if dtype is None and out is not None and getattr(out, "dtype", None) != result_dtype:
-        return None
-    flat: NDArray[Any] = a.view(np.ndarray).reshape(-1, order="A")
-    return flat
+    if resolved == default:
+        return default
+    is_wider = resolved.char in _WIDE and resolved.isnative
+    return resolved if is_wider and np.can_cast(dtype, resolved, "same_kind") else None
