@@ -104,7 +104,8 @@ def argsort(
     source = plain(a)
     if axis is None:
         source, axis = source.reshape(-1), -1
-    if source.size < MIN_ARGSORT and kind is order is stable is descending is out is dtype is None:
+    options = (kind, order, stable, descending, out, dtype)
+    if source.size < MIN_ARGSORT and all(option is None for option in options):
         return creation.asarray(np.argsort(source, axis, stable=True))  # at once: it takes 10 us
     request = requested(np.argsort, source, axis, kind, order, stable, descending)
     n_indices = source.shape[request.axis] if source.ndim else 1
