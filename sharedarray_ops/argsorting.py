@@ -46,6 +46,11 @@ from sharedarray_ops.quicksort import (
 
 __all__ = ["argsort", "argsort_columns"]
 
+# A worker has up to 100 bytes for each element of a block; a tenth of the output at the most, where
+# it has 128 blocks. In shorter ones than the least, calls of Python take longer than the work.
+BLOCKS_PER_WORKER = 128
+MIN_BLOCK = 1 << 14
+
 Words = NDArray[np.uint64]
 
 
@@ -58,12 +63,6 @@ class _Survey(NamedTuple):
 
     extents: list[list[Extent]]
     in_order: bool
-
-
-# A worker has up to 100 bytes for each element of a block; a tenth of the output at the most, where
-# it has 128 blocks. In shorter ones than the least, calls of Python take longer than the work.
-BLOCKS_PER_WORKER = 128
-MIN_BLOCK = 1 << 14
 
 
 class _Run(NamedTuple):
