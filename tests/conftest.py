@@ -24,7 +24,7 @@ settings.register_profile(
     "ci",
     deadline=None,  # the machine may be busy; a hang is faulthandler_timeout's business
     derandomize="CI" in os.environ,  # a pipeline must fail because of its commit, not by chance
-    max_examples=30,
+    max_examples=50,
 )
 settings.load_profile("ci")
 

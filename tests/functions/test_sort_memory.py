@@ -108,6 +108,10 @@ def test_argsort_takes_a_tenth_of_its_output(case, n_workers):
     assert n_workers * argsort_peak(case, n_workers) <= 0.1 * 8 * N
 
 
+def test_argsort_takes_what_is_documented(case):
+    assert argsort_peak(case, 2) <= 12 * MIB
+
+
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_sort_in_place_takes_a_tenth_of_its_input(case, n_workers):
     if case.dtype.kind not in "if" or case.itemsize > 8:
