@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sharedarray_ops import fewsort
 from sharedarray_ops.columns import Column, Key, block_size, columns_of, leading, survey
 from sharedarray_ops.distinct import argsort_by_codes, argsort_by_masks
 from sharedarray_ops.keys import Extent, is_rankable
@@ -46,12 +47,34 @@ from sharedarray_ops.quicksort import (
 
 __all__ = ["argsort", "argsort_columns"]
 
-# A worker has up to 100 bytes for each element of a block; a tenth of the output at the most, where
-# it has 128 blocks. In shorter ones than the least, calls of Python take longer than the work.
-BLOCKS_PER_WORKER = 128
-MIN_BLOCK = 1 << 14
+# A worker takes up to 25 bytes for each element of a block of numbers, and up to 100 for wider ones
+# and for those in runs: a tenth of the output at the most, where it has so many blocks. In shorter
+# blocks than the least, calls of Python take longer than the work.
+BLOCKS_PER_WORKER = 32
+WIDE_BLOCKS_PER_WORKER = 128
+MIN_BLOCK = 1 << 16
+MIN_WIDE_BLOCK = 1 << 14
+ALIGN = 1 << 12  # elements
 
 Words = NDArray[np.uint64]
+
+
+class _Lengths(NamedTuple):
+    """How many elements a worker looks at together: of a block; of a block of short runs.
+
+    A run that is longer than the second is a task for all workers.
+    """
+
+    block: int
+    run: int
+
+    @classmethod
+    def of(cls, n: int, n_workers: int, columns: Sequence[Column]) -> _Lengths:
+        """Return the lengths for `n` elements with these columns."""
+        run = max(MIN_WIDE_BLOCK, n // (WIDE_BLOCKS_PER_WORKER * n_workers))
+        block = max(MIN_BLOCK, n // (BLOCKS_PER_WORKER * n_workers))
+        is_wide = len(columns) != 1 or columns[0].word is not None
+        return cls(min(BLOCK, run if is_wide else block), min(BLOCK, run))
 
 
 class _Survey(NamedTuple):
@@ -134,15 +157,18 @@ def argsort_columns(
     if not n:
         return
     descending = any(column.descending for column in columns)
-    if (
-        comparable is not None
-        and is_rankable(comparable.dtype)
-        and argsort_by_masks(comparable, words, pool, touch, descending=descending)
-    ):
-        return
+    if comparable is not None and is_rankable(comparable.dtype):
+        if n < fewsort.MANY:
+            if touch is not None:
+                touch(words)
+            fewsort.argsort_few(comparable, words, descending=descending)
+            return
+        if argsort_by_masks(comparable, words, pool, touch, descending=descending):
+            return
     index_bits = (n - 1).bit_length()
-    length = min(BLOCK, max(MIN_BLOCK, n // (BLOCKS_PER_WORKER * n_workers(pool))))
-    parts = chunks(*whole, 4 * n_workers(pool), align=length)
+    lengths = _Lengths.of(n, n_workers(pool), columns)
+    length = lengths.block
+    parts = chunks(*whole, 4 * n_workers(pool), align=ALIGN)
     first = leading(columns, sample_positions(n), 64 - index_bits)
     surveys = pool.map(lambda chunk: _survey(first, chunk, comparable, length), parts)
     key = _key(columns, [found.extents for found in surveys])
@@ -157,11 +183,11 @@ def argsort_columns(
     else:
         pool.map(lambda chunk: pack(key, words, chunk, run.field, None, touch, length), parts)
         quicksort(words, pool)
-    rests = _unpack(words, [run], length, pool)
+    rests = _unpack(words, [run], lengths, pool)
     while rests:
-        runs = _pack_again(words, rests, index_bits, length, pool)
+        runs = _pack_again(words, rests, index_bits, lengths.run, pool)
         quicksort(words, pool, _shares(runs, n_workers(pool)))
-        rests = _unpack(words, runs, length, pool)
+        rests = _unpack(words, runs, lengths, pool)
 
 
 def _key(columns: Sequence[Column], extents: Sequence[list[list[Extent]]]) -> Key:
@@ -217,14 +243,16 @@ def _splitter(key: Key, n: int, field: Field, n_workers: int) -> Splitter:
     return choose_splitter(sample, n_workers)
 
 
-def _unpack(words: Words, runs: Sequence[_Run], length: int, pool: Pool) -> list[_Rest]:
+def _unpack(words: Words, runs: Sequence[_Run], lengths: _Lengths, pool: Pool) -> list[_Rest]:
     """Unpack the sorted words of runs; return the long runs in them, as indices."""
     n_elements = sum(run.chunk.size for run in runs)
     tasks = []
     for run in runs:
         n_chunks = -(-4 * n_workers(pool) * run.chunk.size // n_elements)
-        tasks += [(run, part) for part in _whole_runs(words, run, length, n_chunks)]
-    found = pool.map(lambda task: unpack(task[0].key, words, task[1], task[0].field, length), tasks)
+        tasks += [(run, part) for part in _whole_runs(words, run, n_chunks)]
+    found = pool.map(
+        lambda task: unpack(task[0].key, words, task[1], task[0].field, *lengths), tasks
+    )
     return [
         _Rest(chunk, [column for column, _, low in run.key.parts if low < run.field.shift])
         for (run, _), long_runs in zip(tasks, found, strict=True)
@@ -246,7 +274,7 @@ def _pack_again(
 
     n_leading = pool.map(lead, rests)
     n_chunks = max(1, 4 * n_workers(pool) // len(rests))
-    groups = [chunks(*rest.chunk, n_chunks, align=length) for rest in rests]
+    groups = [chunks(*rest.chunk, n_chunks, align=ALIGN) for rest in rests]
     tasks = [(k, part) for k, group in enumerate(groups) for part in group]
 
     def look(task: tuple[int, Chunk]) -> list[list[Extent]]:
@@ -271,10 +299,10 @@ def _shares(runs: Sequence[_Run], n_workers: int) -> list[Share]:
     return [Share(*run.chunk, n) for run, n in zip(runs, counts, strict=True)]
 
 
-def _whole_runs(words: Words, run: _Run, length: int, n_chunks: int) -> list[Chunk]:
+def _whole_runs(words: Words, run: _Run, n_chunks: int) -> list[Chunk]:
     """Cut sorted words into chunks that no run straddles."""
     start, stop = run.chunk
-    parts = chunks(start, stop, n_chunks, align=length)
+    parts = chunks(start, stop, n_chunks, align=ALIGN)
     if not run.field.shift:
         return parts
     whole = words[start:stop]

@@ -68,6 +68,8 @@ class Ranking(NamedTuple):
         By how much the magnitudes of floats are lowered.
     shift : int
         How many low bits are left out.
+    largest : int
+        The largest rank of a number.
     nan_rank : int
         The rank of NaN and NaT, above all others.
     has_nan, has_negative : bool
@@ -80,6 +82,7 @@ class Ranking(NamedTuple):
     n_bits: int
     gap: int
     shift: int
+    largest: int
     nan_rank: int
     has_nan: bool
     has_negative: bool
@@ -102,7 +105,7 @@ class Ranking(NamedTuple):
         if self.shift:
             out >>= np.uint64(self.shift)
         if self.descending:
-            np.subtract(np.uint64(self.nan_rank - self.has_nan), out, out=out)
+            np.subtract(np.uint64(self.largest), out, out=out)
         if self.has_nan:
             missing = np.isnan(values) if values.dtype.kind == "f" else _integers(values) == _NAT
             np.copyto(out, np.uint64(self.nan_rank), where=missing)
@@ -142,24 +145,34 @@ def is_rankable(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biumM" or (dtype.kind == "f" and dtype.itemsize <= 8)
 
 
-def extent(values: NDArray[Any]) -> Extent:
-    """Return the extent of `values`, a non-empty 1-d array of any layout."""
-    if values.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):
-            has_nan = bool(np.isnan(values.max()))
-        numbers = values[~np.isnan(values)] if has_nan else values
-    else:
-        numbers = _integers(values)
-        has_nan = values.dtype.kind in "mM" and int(numbers.min()) == _NAT
-        if has_nan:
-            numbers = numbers[numbers != _NAT]
+def extent(values: NDArray[Any], *, tight: bool = True) -> Extent:
+    """Return the extent of `values`, a non-empty 1-d array of any layout.
+
+    If not `tight`, what would take more than a look for the range is not known: gap and low bits.
+    """
+    numbers, has_nan = _numbers(values)
     if not numbers.size:
         return Extent(None, None, 0, has_nan)
-    if values.dtype.kind != "f":
-        first, different = _difference(numbers)
-        return Extent(int(numbers.min()), int(numbers.max()), 0, has_nan, first, different)
-    low, high = _float_word(numbers.min()), _float_word(numbers.max())
-    return Extent(low, high, _tiny(numbers, low, high), has_nan, 0, _float_bits(numbers))
+    low, high = numbers.min(), numbers.max()
+    if values.dtype.kind == "f":
+        low, high = _float_word(low), _float_word(high)
+        if not tight:
+            return Extent(low, high, 0, has_nan)
+        return Extent(low, high, _tiny(numbers, low, high), has_nan, 0, _float_bits(numbers))
+    first, different = _difference(numbers) if tight else (0, 1)
+    return Extent(int(low), int(high), 0, has_nan, first, different)
+
+
+def _numbers(values: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """Return the numbers in `values`, times as integers; and whether NaN or NaT is left out."""
+    if values.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            largest = values.max()  # NaN if there is any
+        has_nan = bool(largest != largest)
+        return (values[~np.isnan(values)] if has_nan else values), has_nan
+    numbers = _integers(values)
+    has_nan = values.dtype.kind in "mM" and int(numbers.min()) == _NAT
+    return (numbers[numbers != _NAT] if has_nan else numbers), has_nan
 
 
 def full_extent(dtype: np.dtype[Any]) -> Extent:
@@ -186,14 +199,17 @@ def ranking(extents: Iterable[Extent], *, descending: bool = False) -> Ranking:
         _without_gap(word, gap) for word in (min(lows, default=0), max(highs, default=0))
     )
     has_nan = any(e.has_nan for e in extents)
-    # NaN alone needs no rank of its own.
-    largest = ((high - origin) >> shift) + (has_nan and bool(lows))
+    largest = (high - origin) >> shift
+    # NaN alone needs no rank of its own; else it takes the highest there is, so that its leading
+    # bits are those of few numbers.
+    n_bits = (largest + (has_nan and bool(lows))).bit_length()
     return Ranking(
         origin=origin,
-        n_bits=largest.bit_length(),
+        n_bits=n_bits,
         gap=gap,
         shift=shift,
-        nan_rank=largest,
+        largest=largest,
+        nan_rank=(1 << n_bits) - 1,
         has_nan=has_nan,
         has_negative=origin < 0,
         descending=descending,

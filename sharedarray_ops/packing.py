@@ -8,6 +8,7 @@ block, long ones by the whole pool, see `argsorting`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,10 @@ __all__ = ["BLOCK", "LONG_RUN", "Field", "pack", "refine", "repack", "run_start"
 BLOCK = 1 << 18
 # A longer run of elements that agree in their packed bits is a task of its own for the pool.
 LONG_RUN = BLOCK
+# Where more than one in so many elements agrees with the one before, it may well be equal to it.
+MANY_TIES = 8
+# Refining takes up to 80 bytes for each element in a run: for one in eight no more than the words.
+FEW_TIES = 16
 
 Words = NDArray[np.uint64]
 
@@ -97,20 +102,43 @@ def run_start(words: Words, position: int, field: Field) -> int:
 
 
 def unpack(
-    key: Key, words: Words, chunk: Chunk, field: Field, block_length: int | None = None
+    key: Key,
+    words: Words,
+    chunk: Chunk,
+    field: Field,
+    block_length: int | None = None,
+    run_length: int | None = None,
 ) -> list[Chunk]:
     """Turn the sorted words of a chunk into indices, short runs refined; return the long runs.
 
-    A run of more than a block is long.
+    A run of more than `run_length` elements, by default a block, is long. Where there are many
+    runs, no more than that are looked at together.
     """
     length = block_length or BLOCK
-    long_run = LONG_RUN if block_length is None else length
+    longest = run_length or (LONG_RUN if block_length is None else length)
     if not field.shift:
         for i, j in blocks(*chunk, length):
             words[i:j] &= field.index_mask
         return []
+    scratch = np.empty(min(chunk.size, max(length, longest)), np.uint64)
     long_runs = []
-    scratch = np.empty(long_run, np.uint64)
+    for block in _whole_runs(words, chunk, field, length):
+        if block.size <= longest:
+            refine(key, words[block.slice], field, scratch)
+        elif block.size > length or not _refine_few(
+            key, words[block.slice], field, scratch, longest
+        ):
+            for part in _whole_runs(words, block, field, longest):
+                if part.size > longest:
+                    words[part.slice] &= field.index_mask
+                    long_runs.append(part)
+                else:
+                    refine(key, words[part.slice], field, scratch)
+    return long_runs
+
+
+def _whole_runs(words: Words, chunk: Chunk, field: Field, length: int) -> Iterator[Chunk]:
+    """Cut sorted words into blocks of whole runs: of `length` at the most, or a single run."""
     i = chunk.start
     while i < chunk.stop:
         j = min(i + length, chunk.stop)
@@ -120,13 +148,30 @@ def unpack(
             j = i + run_start(rest, j - i, field)
             if j == i:
                 j = i + int(np.searchsorted(rest, rest[0] | field.index_mask, "right"))
-        if j - i > long_run:
-            words[i:j] &= field.index_mask
-            long_runs.append(Chunk(i, j))
-        else:
-            refine(key, words[i:j], field, scratch)
+        yield Chunk(i, j)
         i = j
-    return long_runs
+
+
+def _refine_few(key: Key, words: Words, field: Field, scratch: Words, step: int) -> bool:
+    """Refine the runs if few elements are in any, or all of a run are equal; say whether."""
+    same = _same(words, field, scratch)
+    if np.count_nonzero(same) <= words.size // FEW_TIES:
+        refine(key, words, field, scratch)
+        return True
+    index = np.bitwise_and(words, field.index_mask, out=scratch[: words.size]).view(np.intp)
+    for i, j in blocks(0, same.size, step):
+        equal = key.neighbours_equal(index[i : j + 1], field.shift)
+        if np.any(same[i:j] > equal):
+            return False
+    words &= field.index_mask
+    return True
+
+
+def _same(words: Words, field: Field, scratch: Words) -> NDArray[np.bool_]:
+    """Return of each sorted word but the first whether it is in the run of the one before."""
+    leading = np.right_shift(words, np.uint64(field.index_bits), out=scratch[: words.size])
+    same: NDArray[np.bool_] = leading[1:] == leading[:-1]
+    return same
 
 
 def refine(key: Key, words: Words, field: Field, scratch: Words, line: int = 0) -> None:
@@ -137,14 +182,23 @@ def refine(key: Key, words: Words, field: Field, scratch: Words, line: int = 0) 
     if not field.shift:
         words &= field.index_mask
         return
-    leading = np.right_shift(words, np.uint64(field.index_bits), out=scratch[: words.size])
-    same = leading[1:] == leading[:-1]
+    same = _same(words, field, scratch)
     if line:
         same[line - 1 :: line] = False
     words &= field.index_mask
-    position, run = _ties(same)
     top = field.shift
-    has_looked = False
+    n_same = int(np.count_nonzero(same))
+    if not n_same:
+        return
+    has_looked = n_same > words.size // MANY_TIES
+    if has_looked:  # equal elements are done, how ever long their keys are
+        equal = key.neighbours_equal(words.view(np.intp), top)
+        if n_same == np.count_nonzero(same & equal):
+            return
+    position, run = _ties(same)
+    if has_looked:
+        keep = _unequal_runs(equal[position[1:] - 1], run)
+        position, run = position[keep], run[keep]
     while position.size and top:
         index = words[position].view(np.intp)
         run_bits, position_bits = int(run[-1]).bit_length(), index.size.bit_length()

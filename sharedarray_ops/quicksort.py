@@ -36,8 +36,10 @@ __all__ = [
 
 # Elements; a block of 8-byte elements and its boolean mask stay in the caches.
 BLOCK = 1 << 17
-# Below this a range is sorted by one worker: two passes of the pool cost more than they win.
+# Below this a range is sorted by one worker: two passes of the pool cost more than they win. Less
+# where it is more than an eighth of a worker's part of all, down to `LEAST`.
 SMALL = 1 << 16
+LEAST = 1 << 13
 # The splitter's rank is off by about 1 / sqrt(SAMPLE): 0.8 % of the range.
 SAMPLE = 1 << 12
 
@@ -86,9 +88,11 @@ def quicksort(a: NDArray[Any], pool: Pool, work: Halves | list[Share] | None = N
         shares = _join(a, [work], pool)
     else:
         shares = [Share(0, a.size, n_workers(pool))] if work is None else work
+    n_elements = sum(share.stop - share.start for share in shares)
+    small = min(SMALL, max(LEAST, n_elements // (8 * n_workers(pool))))
     ready: list[Share] = []
     while shares:
-        wide = [s for s in shares if s.n_workers > 1 and s.stop - s.start > SMALL]
+        wide = [s for s in shares if s.n_workers > 1 and s.stop - s.start > small]
         ready += [s for s in shares if s not in wide]
         shares = _halve(a, wide, pool) if wide else []
     ready.sort(key=lambda share: share.start - share.stop)

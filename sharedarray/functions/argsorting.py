@@ -20,8 +20,9 @@ from sharedarray.functions.sortargs import Request, numpy_options, numpy_sorts, 
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.registry import is_shared
-from sharedarray_ops import argsorting, elementwise, lines
+from sharedarray_ops import argsorting, elementwise, fewsort, lines
 from sharedarray_ops.columns import columns_of, is_sortable
+from sharedarray_ops.keys import is_rankable
 from sharedarray_ops.pool import Caller, Pool
 
 __all__ = ["argsort", "lexsort"]
@@ -88,7 +89,7 @@ def argsort(
     Notes
     -----
     In parallel: all dtypes of fixed width, along lines of 524,288 elements and more; shorter lines
-    are shared out, where there are 131,072 elements or more in all. From 8,192 elements they are
+    are shared out, where there are 131,072 elements or more in all. From 4,096 elements they are
     sorted in the same way, in the caller: by packing keys and indices into words, see
     `sharedarray_ops.argsorting`. Extra memory: about 12 MiB a worker; and 8 bytes an element where
     the result is not made in place, for 32-bit indices, and for an `out` that is not contiguous or
@@ -105,8 +106,13 @@ def argsort(
     if axis is None:
         source, axis = source.reshape(-1), -1
     options = (kind, order, stable, descending, out, dtype)
-    if source.size < MIN_ARGSORT and all(option is None for option in options):
-        return creation.asarray(np.argsort(source, axis, stable=True))  # at once: it takes 10 us
+    if all(option is None for option in options):  # at once: few elements take 10 to 1000 us
+        if source.size < MIN_ARGSORT:
+            return creation.asarray(np.argsort(source, axis, stable=True))
+        if source.ndim == 1 and axis in (-1, 0) and _are_few(source):
+            result = creation.empty(source.shape, np.intp)
+            fewsort.argsort_few(source, result.view(np.ndarray).view(np.uint64))
+            return result
     request = requested(np.argsort, source, axis, kind, order, stable, descending)
     n_indices = source.shape[request.axis] if source.ndim else 1
     index_dtype = _index_dtype(out, dtype, source.shape or (1,), n_indices)
@@ -136,6 +142,15 @@ def _is_for_numpy(a: NDArray[Any], request: Request) -> bool:
     if request.descending and "descending" not in numpy_options(None, True):
         return False
     return a.size < (MIN_ARGSORT if a.ndim == 1 else MIN_LINES)
+
+
+def _are_few(a: NDArray[Any]) -> bool:
+    return (
+        0 < a.size < fewsort.MANY
+        and np.intp(0).itemsize == 8
+        and a.dtype.kind != "b"
+        and is_rankable(a.dtype)
+    )
 
 
 def _argsort(a: NDArray[Any], out: NDArray[np.intp], request: Request, pool: Pool) -> None:

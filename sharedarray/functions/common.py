@@ -58,7 +58,7 @@ __all__ = [
 MIN_SORT = Threshold(1 << 20)
 MIN_SORT_SLOW = Threshold(1 << 16)  # dtypes that NumPy sorts without SIMD: 8-bit, times
 MIN_SORT_HALF = Threshold(1 << 18)  # float16: there are 65,536 values to count
-MIN_ARGSORT = Threshold(1 << 13)  # in the caller: packing alone makes it 2 to 10 times as fast
+MIN_ARGSORT = Threshold(1 << 12)  # in the caller: packing alone makes it 2 to 10 times as fast
 MIN_ARGSORT_WORKERS = Threshold(1 << 19)
 MIN_LINES = Threshold(
     1 << 17

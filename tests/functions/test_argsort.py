@@ -98,12 +98,13 @@ def test_large_clusters():
 
 
 @pytest.mark.parametrize("delta", [-1, 0, 1])
-def test_around_the_real_threshold(delta):
+def test_around_the_real_thresholds(delta):
     for dtype in ("i8", "f4"):
-        a = sample("few", argsorting.MIN_ARGSORT + delta, dtype)
-        pool = RecordingPool(2)
-        check(a, pool)
-        assert bool(pool.maps) is (delta >= 0)
+        for threshold in (argsorting.MIN_ARGSORT, argsorting.MIN_ARGSORT_WORKERS):
+            pool = RecordingPool(2)
+            check(sample("few", threshold + delta, dtype), pool)
+            check(sample("few", threshold + delta, dtype), None)
+            assert bool(pool.maps) is (threshold + delta >= argsorting.MIN_ARGSORT_WORKERS)
 
 
 # ties, proven by a twin

@@ -16,6 +16,7 @@ from sharedarray_ops import (
     counting,
     distinct,
     elementwise,
+    fewsort,
     fileio,
     lines,
     packing,
@@ -86,14 +87,15 @@ each_pool = pytest.mark.parametrize("pool", [pytest.param(p, id=name) for name, 
 # Sizes: with these every level, run, block and chunk is reached by a few hundred elements.
 
 SMALL_SIZES = {
-    argsorting: {"BLOCK": 16, "SMALL": 32},
+    argsorting: {"BLOCK": 16, "MIN_WIDE_BLOCK": 8, "SMALL": 32},
+    fewsort: {"MANY": 0},
     lines: {"TILE": 50, "MIN_PACKED": 3},
     packing: {"BLOCK": 16, "LONG_RUN": 64},
     counting: {"BLOCK": 48},
     distinct: {"BLOCK": 48, "MIN_SIZE": 40, "MAX_COUNTS": 6, "MAX_CODES": 12, "RUN": 4},
     elementwise: {"CHUNK": 16},
     fileio: {"CHUNK": 64},
-    quicksort: {"BLOCK": 16, "SMALL": 32, "SAMPLE": 16},
+    quicksort: {"BLOCK": 16, "SMALL": 32, "LEAST": 32, "SAMPLE": 16},
     reduction: {"LEAF": 160},
     sorting: {"BLOCK": 16},
 }

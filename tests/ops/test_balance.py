@@ -89,9 +89,7 @@ def test_sort(values, n_workers):
 
 
 @pytest.mark.parametrize("n_workers", WORKERS)
-def test_argsort(values, n_workers, monkeypatch):
-    # Of 4 million elements, 64 workers have parts that are not worth cutting.
-    monkeypatch.setattr(module, "SMALL", 1 << 13)
+def test_argsort(values, n_workers):
     pool = RecordingPool(n_workers)
     order = np.empty(N, np.intp)
 

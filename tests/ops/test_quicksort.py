@@ -83,7 +83,7 @@ def test_work_is_cut_for_all_workers(dtype, share_of_smallest):
 def test_a_small_array_is_one_task():
     pool = RecordingPool(4)
 
-    quicksort(sample("random", module.SMALL, "f8"), pool)
+    quicksort(sample("random", module.LEAST, "f8"), pool)
 
     assert pool.n_items == [1]
 
