@@ -21,7 +21,7 @@ from sharedarray_ops.plan import Chunk, blocks, chunks
 from sharedarray_ops.pool import Pool, Touch, n_workers
 from sharedarray_ops.quicksort import is_crowded, sample_positions
 
-__all__ = ["MIN_SIZE", "argsort_by_codes", "argsort_by_masks", "sort_by_counts"]
+__all__ = ["MAX_MASKS", "MIN_SIZE", "argsort_by_codes", "argsort_by_masks", "sort_by_counts"]
 
 # Elements. Below, the sample costs as much as the sort.
 MIN_SIZE = 1 << 16
@@ -40,15 +40,24 @@ MIN_WORKERS = 4
 
 
 def argsort_by_masks(
-    values: NDArray[Any], words: NDArray[np.uint64], pool: Pool, touch: Touch, *, descending: bool
+    values: NDArray[Any],
+    words: NDArray[np.uint64],
+    pool: Pool,
+    touch: Touch,
+    *,
+    descending: bool,
+    sample: NDArray[Any] | None = None,
 ) -> bool:
     """Write the stable order of few distinct numbers to `words`; False if there are many.
 
-    `values` has numbers that NumPy compares as it sorts them, NaN and NaT last.
+    `values` has numbers that NumPy compares as it sorts them, NaN and NaT last. Which ones there
+    are, `sample` tells, which is taken of them unless it is given.
     """
-    if values.size < MIN_SIZE:
-        return False
-    found = np.unique(values[sample_positions(values.size)])
+    if sample is None:
+        if values.size < MIN_SIZE:
+            return False
+        sample = values[sample_positions(values.size)]
+    found = np.unique(sample)
     if found.size > MAX_MASKS:
         return False
     if descending:

@@ -59,13 +59,17 @@ def test_equals_numpy(dtype, descending):
     distribution=st.sampled_from(list(DISTRIBUTIONS)),
     distinct=st.integers(0, 64),
     radix_bits=st.integers(1, 16),
+    levels=st.integers(0, 64),
     descending=st.booleans(),
     seed=st.integers(0, 1 << 20),
 )
-def test_whatever_the_glance_says(n, dtype, distribution, distinct, radix_bits, descending, seed):
+def test_whatever_the_glance_says(
+    n, dtype, distribution, distinct, radix_bits, levels, descending, seed
+):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fewsort, "DISTINCT", distinct)
         patch.setattr(fewsort, "RADIX_BITS", radix_bits)
+        patch.setattr(fewsort, "MAX_LEVELS", levels)
         check(numbers(distribution, n, dtype, seed), descending=descending)
 
 
