@@ -104,15 +104,19 @@ def _array_ufunc(
 
 def _is_large(method: str, inputs: Sequence[Any], outs: Sequence[Any], least: int) -> bool:
     """Return whether the result may have so many elements."""
-    largest = product = 1
-    for x in (*inputs, *outs):
+    product, shape, is_broadcast = 1, None, method == "outer"
+    for x in inputs:
         if isinstance(x, np.ndarray):
-            largest = max(largest, x.size)
-            product *= x.size
-    if largest >= least or product < least:
-        return largest >= least
+            size = x.size
+            if size >= least:
+                return True
+            product *= size
+            is_broadcast = is_broadcast or (shape is not None and x.shape != shape)
+            shape = x.shape
     # Of rows and columns the result has more elements than any of them.
-    return method == "outer" or len({np.shape(x) for x in inputs}) > 1
+    if is_broadcast and product >= least:
+        return True
+    return any(isinstance(out, np.ndarray) and out.size >= least for out in outs)
 
 
 def _least(size: int, inputs: Sequence[Any]) -> int:

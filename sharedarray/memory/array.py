@@ -19,7 +19,7 @@ from sharedarray.memory.allocator import allocate
 from sharedarray.memory.flags import QUIET, Flags, report
 from sharedarray.memory.layouts import layout, refuse_objects
 from sharedarray.memory.registry import is_shared
-from sharedarray.memory.ufuncs import as_given, plain_keywords, set_items
+from sharedarray.memory.ufuncs import as_given, may_be_large, plain_keywords, set_items
 
 __all__ = [
     "DISPATCH",
@@ -162,16 +162,17 @@ class SharedArray(np.ndarray):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         flags = Flags()
-        args, is_large, is_quiet = [], False, ufunc in QUIET
+        args, largest, is_quiet = [], 0, ufunc in QUIET
         for x in inputs:
             if isinstance(x, np.ndarray):
-                is_large = is_large or x.size > _SMALL
+                largest = max(largest, x.size)
                 if isinstance(x, SharedArray):
                     x = x.view(np.ndarray)
             elif type(x) is float:
                 is_quiet = False  # it may overflow in the dtype of the array
             args.append(x)
-        if is_large and (ours := DISPATCH.get(_ndarray_ufunc)) is not None:
+        ours = DISPATCH.get(_ndarray_ufunc) if largest > _SMALL else None
+        if ours is not None and may_be_large(method, args, largest):
             result = ours(flags, ufunc, method, args, kwargs)
             if result is not NotImplemented:
                 report(flags, 2)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from sharedarray.memory.flags import Flags
 
-__all__ = ["as_given", "plain_keywords", "set_items"]
+__all__ = ["as_given", "may_be_large", "plain_keywords", "set_items"]
+
+# Elements. No ufunc has a parallel way for fewer.
+_LARGE = 1 << 18
+
+
+def may_be_large(method: str, inputs: Sequence[Any], largest: int) -> bool:
+    """Return whether it pays to look at a call more closely, whose largest input has that size."""
+    if largest >= _LARGE or method == "outer":
+        return True
+    shape = None  # of rows and columns the result has more elements than any of them
+    for x in inputs:
+        if isinstance(x, np.ndarray):
+            if shape is not None and x.shape != shape:
+                return True
+            shape = x.shape
+    return False
 
 
 def plain_keywords(
