@@ -17,6 +17,7 @@ from sharedarray.functions.binning import bincount, histogram
 from sharedarray.functions.cumulative import cumprod, cumsum
 from sharedarray.functions.extrema import argmax, argmin, max, min, ptp
 from sharedarray.functions.fileio import fromfile
+from sharedarray.functions.manyfiles import fromfiles
 from sharedarray.functions.nanfunctions import nanmax, nanmean, nanmin, nansum
 from sharedarray.functions.quantiles import median, percentile, quantile
 from sharedarray.functions.reduction import prod, sum
@@ -40,6 +41,7 @@ __all__ = [
     "cumsum",
     "digitize",
     "fromfile",
+    "fromfiles",
     "histogram",
     "lexsort",
     "max",

@@ -28,6 +28,7 @@ __all__ = [
     "MIN_CUMULATIVE",
     "MIN_DEAR",
     "MIN_FAST_NBYTES",
+    "MIN_FILE",
     "MIN_FROMFILE",
     "MIN_HISTOGRAM",
     "MIN_LINES",
@@ -93,6 +94,8 @@ MIN_UNIQUE_INTEGERS = Threshold(
 )  # in the caller: NumPy looks integers up in a hash table from 2.3 on
 MIN_UNIQUE_WORKERS = Threshold(1 << 18)
 MIN_FROMFILE = Threshold(1 << 24)
+# Of each of several files, in the mean: opening a file holds the GIL.
+MIN_FILE = 1 << 16
 
 
 def pool_for(pool: Pool | None, *, parallel: bool = True) -> Pool:

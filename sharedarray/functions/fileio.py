@@ -1,4 +1,4 @@
-"""fromfile."""
+"""fromfile: a file, or what comes out of a pipe, into shared memory."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import io
 import operator
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from sharedarray.functions.common import MIN_FROMFILE, check_pool, numpy_errors, pool_for
+from sharedarray.functions.progressing import (
+    Progress,
+    check_progress,
+    reporting_bytes,
+)
+from sharedarray.functions.streams import is_stream, read_stream
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray
+from sharedarray.memory.unfinished import unlinked_on_error
 from sharedarray_ops import fileio
 from sharedarray_ops.pool import Pool
 
@@ -33,19 +41,21 @@ def fromfile(
     strict: bool = False,
     name: str | None = None,
     reserve: bool = False,
+    direct: bool = False,
     pool: Pool | None = None,
+    progress: Progress = None,
 ) -> SharedArray:
     """Read an array from a binary file into shared memory, in parallel.
 
     Parameters
     ----------
     file : str, bytes, path-like or file object
-        A file object must read a real file itself: its position is advanced to behind what was
-        read.
+        A file object must read a file, pipe or socket itself: its position is advanced to behind
+        what was read.
     dtype : data-type, default float64
         Of one item; without Python objects.
     count : int, default -1
-        Items to read; negative: all that are left.
+        Items to read; negative: all that are left, of a stream all until it ends.
     sep : str, default ''
         Not empty: the file is text, which `numpy.fromfile` reads.
     offset : int, default 0
@@ -57,8 +67,14 @@ def fromfile(
         of an item is.
     name, reserve
         As in `empty`.
+    direct : bool, default False
+        Read past the page cache, which pays for files that are read once and are not in it. Where
+        the file system refuses, the file is read through the page cache.
     pool : Pool, optional
         Who works. Default: as many threads as `get_num_workers()`.
+    progress : bool or callable, optional
+        True shows a bar (tqdm); a callable is called in the caller with the number of bytes done,
+        at most 256 times where it is known how many there will be.
 
     Returns
     -------
@@ -69,21 +85,37 @@ def fromfile(
     Raises
     ------
     OSError
-        From opening or reading.
+        From opening or reading, and for a negative `offset` in a stream.
     EOFError
         See `strict`.
     TypeError
         For file objects that are no files of their own, such as BytesIO or gzip, or are opened in
         text mode, and where `numpy.fromfile` raises it.
+    BlockingIOError
+        For pipes that do not wait for data.
     ValueError
         Where `numpy.fromfile` raises it: dtypes with objects, items of 0 bytes, positions beyond
         the end of the file.
+    ImportError
+        If ``progress=True`` and tqdm is not installed.
+
+    See Also
+    --------
+    fromfiles : many files, one array.
 
     Notes
     -----
-    In parallel from 16 MiB of a regular file, by `sharedarray_ops.fileio`. Everything else
-    `numpy.fromfile` reads, then it is copied. No other extra memory. A file that shrinks while it
-    is read gives what was there.
+    In parallel from 16 MiB of a regular file, by `sharedarray_ops.fileio`: `preadv`, a chunk of
+    8 MiB at a time. No extra memory; with `direct` 2 MiB for each worker where the items of the
+    array lie at other multiples of 4096 bytes than in the file. A file that shrinks while it is
+    read gives what was there.
+
+    Pipes, FIFOs and sockets, which NumPy does not read, are read in the caller: all until the end,
+    then the extra memory is 64 MiB, or just `count` items. Opening the path of a FIFO waits for who
+    writes to it. Everything else `numpy.fromfile` reads, then it is copied.
+
+    A callable for `progress` that raises ends the reading. A pool that is no `MapReduce` tells how
+    far it is when it is done.
 
     Examples
     --------
@@ -95,22 +127,28 @@ def fromfile(
     SharedArray([1, 2, 3], dtype=int16)
     """
     check_pool(pool)
+    check_progress(progress)
+    where: dict[str, Any] = {"name": name, "reserve": reserve}
+    request = None
     if sep != "" or like is not None:
         found = np.fromfile(file, dtype, count, sep, offset, like=like)
-        result = creation.asarray(found, name=name, reserve=reserve)
-        if strict:
-            _check_complete(file, result, None, count)
-        return result
-    with _opened(file) as handle:
-        request = _request(handle, np.dtype(dtype), operator.index(count), operator.index(offset))
-        if request is None or request.n_items * request.dtype.itemsize < MIN_FROMFILE:
-            found = np.fromfile(handle, dtype, count, offset=offset)
-            result = creation.asarray(found, name=name, reserve=reserve)
-        else:
-            out = creation.empty(request.n_items, request.dtype, name=name, reserve=reserve)
-            result = _read(handle, request, out, pool_for(pool))
+        result = _in_shared_memory(found, progress, **where)
+    else:
+        with _opened(file) as handle:
+            wanted, items, skip = np.dtype(dtype), operator.index(count), operator.index(offset)
+            if is_stream(handle):
+                result, n_left_over = read_stream(handle, wanted, items, skip, progress, **where)
+                request = _Request(wanted, 0, len(result), n_left_over)
+            elif (request := _request(handle, wanted, items, skip)) and request.is_large:
+                out = creation.empty(request.n_items, wanted, **where)
+                with unlinked_on_error(name):
+                    result = _read(handle, request, out, pool_for(pool), progress, direct=direct)
+            else:
+                found = np.fromfile(handle, dtype, count, offset=offset)
+                result = _in_shared_memory(found, progress, **where)
     if strict:
-        _check_complete(file, result, request, count)
+        with unlinked_on_error(name):
+            _check_complete(file, result, request, count)
     return result
 
 
@@ -121,6 +159,16 @@ class _Request(NamedTuple):
     start: int
     n_items: int
     n_left_over: int
+
+    @property
+    def nbytes(self) -> int:
+        """Return how many bytes to read."""
+        return self.n_items * self.dtype.itemsize
+
+    @property
+    def is_large(self) -> bool:
+        """Return whether it pays to read in parallel."""
+        return self.nbytes >= MIN_FROMFILE
 
 
 def _request(handle: Any, dtype: np.dtype[Any], count: int, offset: int) -> _Request | None:
@@ -138,20 +186,39 @@ def _request(handle: Any, dtype: np.dtype[Any], count: int, offset: int) -> _Req
     return _Request(dtype, start, n_items if count < 0 else min(count, n_items), n_left_over)
 
 
-def _read(handle: Any, request: _Request, result: SharedArray, pool: Pool) -> SharedArray:
+def _read(
+    handle: Any,
+    request: _Request,
+    result: SharedArray,
+    pool: Pool,
+    progress: Progress,
+    *,
+    direct: bool,
+) -> SharedArray:
     """Read in parallel; move the position of `handle` as NumPy would."""
     itemsize = request.dtype.itemsize
-    with numpy_errors():
+    with numpy_errors(), reporting_bytes(progress, request.nbytes) as reports:
         n_read = fileio.read(
             handle.fileno(),
             request.start,
             result.view(np.ndarray).reshape(-1).view(np.uint8),
-            pool,
+            reports.watching(pool),
             pages.populator(result),
+            direct=direct,
         )
     whole: SharedArray = result[: n_read // itemsize]
     handle.seek(request.start + len(whole) * itemsize)
     return whole
+
+
+def _in_shared_memory(
+    found: NDArray[Any], progress: Progress, *, name: str | None, reserve: bool
+) -> SharedArray:
+    """Copy what NumPy has read at once, and tell how much that was."""
+    result = creation.asarray(found, name=name, reserve=reserve)
+    with unlinked_on_error(name), reporting_bytes(progress, result.nbytes) as reports:
+        reports.add(result.nbytes)
+    return result
 
 
 def _check_complete(file: Any, result: SharedArray, request: _Request | None, count: int) -> None:
@@ -179,7 +246,9 @@ def _opened(file: Any) -> Iterator[Any]:
             yield handle
         return
     handle = getattr(file, "file", file)  # what tempfile wraps
-    if not isinstance(getattr(handle, "raw", handle), io.FileIO):
+    # Where nobody has imported socket, there is none.
+    of_sockets = getattr(sys.modules.get("socket"), "SocketIO", ())
+    if not isinstance(getattr(handle, "raw", handle), (io.FileIO, of_sockets)):
         raise TypeError(
             f"fromfile reads files, and {type(file).__name__} is none: its descriptor, if it has "
             "one, gives other bytes than it does (compressed ones, say). Use "

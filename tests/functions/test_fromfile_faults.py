@@ -124,17 +124,6 @@ def test_files_without_a_size(small):
     check(lambda f: f("/proc/version", "u1", 5))
 
 
-def test_pipes(small):
-    def read(f):
-        receiver, sender = os.pipe()
-        os.write(sender, DATA[:500])
-        os.close(sender)
-        with os.fdopen(receiver, "rb") as file:
-            return f(file, "u1", 500)
-
-    check(read, expect_error=True)
-
-
 @pytest.mark.parametrize("text", ["1 2 3", "1, 2,3", "", "1.5 2.5e3 nan", " 7 "])
 def test_text(small, tmp_path, text):
     path = data_of(tmp_path, text.encode())
