@@ -71,7 +71,7 @@ def argsort_few(values: NDArray[Any], words: Words, *, descending: bool = False)
         _number(words)
         return
     if n <= RADIX_SIZE:
-        codes = None
+        codes: NDArray[Any] | None = None
         if rank.n_bits <= RADIX_BITS:
             codes = _ranks(values, rank, words)
         elif n_distinct <= MAX_LEVELS:

@@ -24,6 +24,7 @@ from sharedarray.functions.common import (
 )
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.flags import Flags
+from sharedarray.memory.results import recycled
 from sharedarray.parallel_switch import get_parallel
 from sharedarray_ops import ufuncs
 
@@ -198,6 +199,9 @@ class _Call:
         if None in map(_none, given):
             operands = ufuncs.allocated(operands, [*wanted, *[None] * len(masks)], self.order)
         n_arrays, n_outs = len(arrays), len(given)
+        for i in range(n_arrays, n_arrays + n_outs):
+            if given[i - n_arrays] is None:
+                operands[i] = recycled(operands[i])
         # The axes of a tile are in the order of the iteration.
         order = "K" if self.order == "K" else "C"
 

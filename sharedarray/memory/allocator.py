@@ -183,7 +183,7 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
     generation = forks.generation()
     if nbytes > SLAB_MAX_NBYTES:
         slab, offset, used = None, 0, True
-        segment = cache.take(nbytes)
+        segment = cache.take(nbytes, Segment)
         if segment is None:
             segment, used = _new_segment(nbytes), False
     else:

@@ -1,4 +1,6 @@
-r"""Large segments kept for the next array, since touching fresh pages costs three times as much.
+r"""Large memory kept for the next array, since touching fresh pages costs three times as much.
+
+Segments of shared arrays, and private pages of results, see `results`.
 
 ::
 
@@ -22,11 +24,11 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from sharedarray import forks
 from sharedarray.config import total_memory
-from sharedarray.memory.segment import Segment
 
 __all__ = ["keep", "limit", "release_cache", "take"]
 
@@ -36,7 +38,22 @@ MAX_SEGMENTS = 32
 DEFAULT_SHARE = 1 / 8
 VARIABLE = "SHAREDARRAY_CACHE_BYTES"
 
-_kept: dict[Segment, bool] = {}
+
+class Kept(Protocol):
+    """What is kept: a segment, or private pages."""
+
+    nbytes: int
+    is_fresh: bool
+
+    @property
+    def is_seen(self) -> Sequence[int]:
+        """Return whether another process may see the first block, as its first item."""
+        ...
+
+
+AnyKept = TypeVar("AnyKept", bound=Kept)
+
+_kept: dict[Kept, bool] = {}
 
 
 @functools.cache
@@ -57,34 +74,35 @@ def limit() -> int:
         return 0
 
 
-def take(nbytes: int) -> Segment | None:
-    """Return a kept segment for `nbytes` bytes that wastes at most an eighth, or None.
+def take(nbytes: int, kind: type[AnyKept]) -> AnyKept | None:
+    """Return kept memory of a kind for `nbytes` bytes that wastes at most an eighth, or None.
 
     Its bytes are what the array before has left.
     """
     limit()  # its warning belongs to the caller, not to where an array dies
-    for segment in reversed(list(_kept)):
-        if nbytes <= segment.nbytes <= nbytes + nbytes // 8 and _kept.pop(segment, False):
-            if segment.is_seen[0]:  # by a process that has attached to it: it goes
-                continue
-            return segment
+    for memory in reversed(list(_kept)):
+        if not isinstance(memory, kind) or not nbytes <= memory.nbytes <= nbytes + nbytes // 8:
+            continue
+        # Not where a process has attached to it: it goes.
+        if _kept.pop(memory, False) and not memory.is_seen[0]:
+            return memory
     return None
 
 
 def keep(
-    segment: Segment,
-    kept: dict[Segment, bool] = _kept,
+    memory: Kept,
+    kept: dict[Kept, bool] = _kept,
     limit: Callable[[], int] = limit,
     max_segments: int = MAX_SEGMENTS,
 ) -> None:
-    """Keep a segment that no array is on, and let the oldest ones go where that is too much."""
+    """Keep memory that no array is on, and let the oldest go where that is too much."""
     # What it uses comes as arguments, see `allocator._released`.
-    if segment.nbytes > limit():
+    if memory.nbytes > limit():
         return
-    segment.is_fresh = False
-    kept[segment] = True
+    memory.is_fresh = False
+    kept[memory] = True
     oldest_first = list(kept)
-    nbytes = sum(s.nbytes for s in oldest_first)
+    nbytes = sum(m.nbytes for m in oldest_first)
     for oldest in oldest_first:
         if nbytes <= limit() and len(kept) <= max_segments:
             return
@@ -98,8 +116,9 @@ def release_cache() -> None:
     Notes
     -----
     The memory of large arrays (above 64 KiB) that are gone is kept for the next ones, because fresh
-    shared pages cost about three times as much as used ones. At most an eighth of the machine's
-    memory is kept, or ``SHAREDARRAY_CACHE_BYTES`` bytes; 0 switches it off.
+    pages cost up to three times as much as used ones; so is the private memory of large results of
+    elementwise functions (32 MiB and more). At most an eighth of the machine's memory is kept, or
+    ``SHAREDARRAY_CACHE_BYTES`` bytes; 0 switches it off.
 
     Examples
     --------
