@@ -43,6 +43,8 @@ __all__ = [
     "MIN_SORT_SLOW",
     "MIN_SUM",
     "MIN_TAKE",
+    "MIN_TOFILE",
+    "MIN_TOFILE_COPIED",
     "MIN_UNIQUE",
     "MIN_UNIQUE_INTEGERS",
     "MIN_UNIQUE_SORTED",
@@ -96,6 +98,9 @@ MIN_UNIQUE_WORKERS = Threshold(1 << 18)
 MIN_FROMFILE = Threshold(1 << 24)
 # Of each of several files, in the mean: opening a file holds the GIL.
 MIN_FILE = 1 << 16
+# To write, where the elements lie in C order and where they have to be brought into it.
+MIN_TOFILE = Threshold(1 << 26)
+MIN_TOFILE_COPIED = Threshold(1 << 20)
 
 
 def pool_for(pool: Pool | None, *, parallel: bool = True) -> Pool:

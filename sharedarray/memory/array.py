@@ -390,7 +390,7 @@ _NEW_MEMORY = (
 _PERHAPS_VIEW = ("astype", "byteswap", "clip", "conj", "conjugate", "ravel", "reshape", "round")
 # Honest already: three for `DISPATCH`, the others to write data, not a reference,
 # to a file.
-_AS_PLAIN = ("dump", "dumps", "partition", "searchsorted", "sort")
+_AS_PLAIN = ("dump", "dumps", "partition", "searchsorted", "sort", "tofile")
 
 for _name in (*_NEW_MEMORY, *_AS_PLAIN):
     setattr(SharedArray, _name, _honest(_name, on_plain=True))

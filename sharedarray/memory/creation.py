@@ -1,6 +1,7 @@
 """NumPy's creation functions with their results in shared memory, brought together."""
 
 from sharedarray.memory.conversion import array, asarray, attach, copy
+from sharedarray.memory.iterating import fromiter
 from sharedarray.memory.like import empty_like, full_like, ones_like, zeros_like
 from sharedarray.memory.shapes import arange, empty, full, ones, zeros
 
@@ -12,6 +13,7 @@ __all__ = [
     "copy",
     "empty",
     "empty_like",
+    "fromiter",
     "full",
     "full_like",
     "ones",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sharedarray.memory import registry
 from sharedarray.memory.segment import PAGE_NBYTES
 
-__all__ = ["populate", "populator"]
+__all__ = ["madvise", "populate", "populator"]
 
 # Linux 5.14; the mmap module has no name for it, and its madvise() keeps the GIL.
 _MADV_POPULATE_WRITE = 23
@@ -32,7 +32,7 @@ def populator(array: NDArray[Any]) -> Any:
         `populate` where the memory of the array is fresh, None where it has pages.
     """
     block = registry.owner(array)
-    if block is None or not block.segment.is_fresh or _madvise() is None:
+    if block is None or not block.segment.is_fresh or madvise() is None:
         return None
     return populate
 
@@ -44,11 +44,12 @@ def populate(part: NDArray[Any]) -> None:
     address = registry.address_of(np.asarray(part))
     start = address - address % PAGE_NBYTES
     # Whatever it says, the pages come at the first touch otherwise.
-    _madvise()(start, address + part.nbytes - start, _MADV_POPULATE_WRITE)
+    madvise()(start, address + part.nbytes - start, _MADV_POPULATE_WRITE)
 
 
 @lru_cache(maxsize=1)
-def _madvise() -> Any:
+def madvise() -> Any:
+    """Return the function of the C library, which lets other threads run; None where it is not."""
     try:
         function = ctypes.CDLL(None).madvise
     except (OSError, AttributeError, TypeError):  # not on Windows

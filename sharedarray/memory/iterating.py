@@ -1,0 +1,238 @@
+r"""fromiter: what an iterable gives, straight into shared memory.
+
+::
+
+    iterable --numpy.fromiter, a block at a time--> private block --copy--> shared array
+                                                                                | is full
+                           pages of the old one go as it is copied  <--  array of 8 times as many
+
+An array that is too large costs nothing: its pages come when they are written to.
+"""
+
+from __future__ import annotations
+
+import builtins
+import operator
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from sharedarray.memory import pages
+from sharedarray.memory.array import SharedArray, new_array, refuse_objects
+from sharedarray.memory.conversion import asarray
+from sharedarray.memory.filling import fill
+from sharedarray.memory.segment import PAGE_NBYTES
+from sharedarray.memory.shapes import as_numpy, is_ours
+from sharedarray.memory.unfinished import unlinked_on_error
+
+__all__ = ["fromiter"]
+
+# Bytes of a block, which stay in the second-level cache until they are copied.
+BLOCK = 1 << 17
+# How many bytes the first array has room for where it is not known how many items there are, and
+# how many times as many items the next ones. An item is copied again for every time that there was
+# no room, so that has to be rare.
+FIRST = 64 << 20
+GROWTH = 8
+# Bytes of a result that is copied once more, rather than to keep a descriptor: a segment has one
+# from 1 MiB on, and it is the room that counts.
+TRIMMED = 1 << 20
+# Bytes that are copied before their old pages are given back.
+STEP = 8 << 20
+
+# Linux; through madvise, as in `pages`.
+_MADV_REMOVE = 9
+_TOO_SHORT = re.compile(r"iterator too short: Expected \d+ but iterator had only (\d+) items\.")
+# Containers that say how many items they will give, and give them once more if need be.
+_SIZED: tuple[type, ...] = (list, tuple, range)
+
+
+def fromiter(
+    iter: Iterable[Any],
+    dtype: DTypeLike,
+    count: int = -1,
+    *,
+    like: Any = None,
+    name: str | None = None,
+    reserve: bool = False,
+) -> SharedArray:
+    """Make a shared array of what an iterable gives.
+
+    Parameters
+    ----------
+    iter : iterable
+        The items; no more of them are taken than are needed.
+    dtype : data-type
+        Of one item, without Python objects; None is float64.
+    count : int, default -1
+        How many items to take; -1: all of them. For other negative numbers, none.
+    like : array_like, optional
+        As in `empty`.
+    name, reserve
+        As in `empty`.
+
+    Returns
+    -------
+    SharedArray
+        New memory, shape ``(n,)``, with the shape of a subarray dtype appended.
+
+    Raises
+    ------
+    TypeError
+        If the dtype has Python objects or is a StringDType, or `iter` cannot be iterated over, or
+        `count` is no integer.
+    ValueError
+        If there are fewer than `count` items, or items of the dtype have no length.
+    MemoryError
+        If there is not enough memory.
+    Exception
+        What the iterable raises.
+
+    See Also
+    --------
+    array, numpy.fromiter
+
+    Notes
+    -----
+    Serial, by `numpy.fromiter` with blocks of 128 KiB, which are copied. If the number of items is
+    known, by `count` or because `iter` is a list, tuple or range, there is no other extra memory.
+    If not, the array has addresses, but not memory, for 64 MiB or up to 8 times as many, and what
+    it has outgrown is freed 8 MiB at a time as it is copied; with `name` or `reserve` the result is
+    copied so as well. On other systems than Linux that takes as much memory again.
+
+    Examples
+    --------
+    >>> import sharedarray
+    >>> sharedarray.fromiter((i * i for i in range(4)), int)
+    SharedArray([0, 1, 4, 9])
+    """
+    if not is_ours(like):
+        return as_numpy(np.fromiter, iter, dtype, count, like=like, name=name, reserve=reserve)
+    refuse_objects(dtype)
+    dtype, count = np.dtype(dtype), operator.index(count)
+    iterator = builtins.iter(iter)
+    # NumPy judges dtype and count, without an item.
+    pattern = np.fromiter((), dtype, 0 if abs(count) <= sys.maxsize else count)
+    n_block = max(1, BLOCK // dtype.itemsize)
+    if count < -1 or 0 <= count <= n_block:
+        return asarray(np.fromiter(iterator, dtype, count), name=name, reserve=reserve)
+    if count >= 0:
+        return _counted(iterator, dtype, count, pattern, name, reserve)
+    if isinstance(iter, Sized) and type(iter) in _SIZED and (n_items := len(iter)) > n_block:
+        try:
+            return _counted(iterator, dtype, n_items, pattern, name, reserve)
+        except ValueError:
+            if len(iter) == n_items:
+                raise
+            iterator = builtins.iter(iter)  # a list that has shrunk meanwhile
+    return _uncounted(iterator, dtype, n_block, pattern, name, reserve)
+
+
+def _counted(
+    iterator: Iterator[Any],
+    dtype: np.dtype[Any],
+    count: int,
+    pattern: NDArray[Any],
+    name: str | None,
+    reserve: bool,
+) -> SharedArray:
+    """Take `count` items."""
+    out = _new_array(count, pattern, name, reserve)
+    with unlinked_on_error(name):
+        target, touch = out.view(np.ndarray), pages.populator(out)
+        n_block = max(1, BLOCK // dtype.itemsize)
+        for start in range(0, count, n_block):
+            n_wanted = min(n_block, count - start)
+            try:
+                block = np.fromiter(iterator, dtype, n_wanted)
+            except ValueError as error:
+                found = _TOO_SHORT.fullmatch(str(error))
+                if found is None:
+                    raise
+                message = f"Expected {count} but iterator had only {start + int(found[1])} items."
+                raise ValueError(f"iterator too short: {message}") from None
+            _put(block, target[start : start + n_wanted], touch)
+    return out
+
+
+def _uncounted(
+    iterator: Iterator[Any],
+    dtype: np.dtype[Any],
+    n_block: int,
+    pattern: NDArray[Any],
+    name: str | None,
+    reserve: bool,
+) -> SharedArray:
+    """Take all items."""
+    block = np.fromiter(islice(iterator, n_block), dtype)
+    if len(block) < n_block:
+        return asarray(block, name=name, reserve=reserve)
+    out, n_items = _new_array(max(2 * n_block, FIRST // dtype.itemsize), pattern), 0
+    target, touch = out.view(np.ndarray), pages.populator(out)
+    while len(block):
+        if n_items + len(block) > len(target):
+            out = _grown(out, n_items, GROWTH * n_items, pattern)
+            target, touch = out.view(np.ndarray), pages.populator(out)
+        _put(block, target[n_items : n_items + len(block)], touch)
+        n_items += len(block)
+        block = (
+            np.fromiter(islice(iterator, n_block), dtype) if len(block) == n_block else block[:0]
+        )
+    if name is not None or reserve or target[:n_items].nbytes < TRIMMED:
+        return _grown(out, n_items, n_items, pattern, name, reserve)
+    result: SharedArray = out[:n_items]
+    return result
+
+
+def _new_array(
+    n_items: int, pattern: NDArray[Any], name: str | None = None, reserve: bool = False
+) -> SharedArray:
+    """Return an array for `n_items` items such as those of `pattern`."""
+    layout = np.empty((n_items, *pattern.shape[1:]), pattern.dtype)
+    return new_array(layout, name=name, reserve=reserve)
+
+
+def _put(block: NDArray[Any], target: NDArray[Any], touch: Any) -> None:
+    if touch is not None:
+        touch(target)
+    target[...] = block
+
+
+def _grown(
+    old: SharedArray,
+    n_items: int,
+    n_new: int,
+    pattern: NDArray[Any],
+    name: str | None = None,
+    reserve: bool = False,
+) -> SharedArray:
+    """Move the first `n_items` items to a larger array; the old one is of no use any more."""
+    try:
+        out = _new_array(n_new, pattern, name, reserve)
+    except MemoryError:
+        if n_new == n_items:
+            raise
+        out = _new_array(2 * n_items, pattern)  # where addresses are scarce, too (RLIMIT_AS)
+    source, target = old.view(np.ndarray)[:n_items], out.view(np.ndarray)
+    step = max(1, STEP // (source.strides[0] or 1))
+    for start in range(0, n_items, step):
+        part = source[start : start + step]
+        fill(target[start : start + len(part)], part)
+        _give_back(part)
+    return out
+
+
+def _give_back(part: NDArray[Any]) -> None:
+    """Free the whole pages of a part of a shared array, which are zero from then on."""
+    madvise = pages.madvise()
+    if madvise is None or not sys.platform.startswith("linux"):
+        return
+    start = -(-part.ctypes.data // PAGE_NBYTES) * PAGE_NBYTES
+    stop = (part.ctypes.data + part.nbytes) // PAGE_NBYTES * PAGE_NBYTES
+    if start < stop:
+        madvise(start, stop - start, _MADV_REMOVE)
