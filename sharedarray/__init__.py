@@ -24,6 +24,7 @@ from sharedarray.config import (
 from sharedarray.errors import (
     ForkInThreadsWarning,
     LostExceptionType,
+    ParallelException,
     SharedArrayUnpickleError,
     StopProcessGroup,
     WorkerDied,
@@ -45,6 +46,7 @@ from sharedarray.functions import (
     fromfiles,
     histogram,
     lexsort,
+    load,
     max,
     mean,
     median,
@@ -58,11 +60,13 @@ from sharedarray.functions import (
     prod,
     ptp,
     quantile,
+    save,
     searchsorted,
     sort,
     std,
     sum,
     take,
+    tofile,
     unique,
     var,
 )
@@ -76,6 +80,7 @@ from sharedarray.memory.creation import (
     copy,
     empty,
     empty_like,
+    fromiter,
     full,
     full_like,
     ones,
@@ -87,6 +92,7 @@ from sharedarray.memory.named import list_named, unlink
 from sharedarray.parallel_switch import get_parallel, parallel, set_parallel
 from sharedarray.workers.backend import ProcessBackend, SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
+from sharedarray.workers.parallel import Parallel, Private, Reduction, Shared
 
 __all__ = [
     "ForkInThreadsWarning",
@@ -94,8 +100,13 @@ __all__ = [
     "MapReduce",
     "MapReduceByThread",
     "NumPyReport",
+    "Parallel",
+    "ParallelException",
+    "Private",
     "ProcessBackend",
+    "Reduction",
     "SerialBackend",
+    "Shared",
     "SharedArray",
     "SharedArrayUnpickleError",
     "StopProcessGroup",
@@ -124,6 +135,7 @@ __all__ = [
     "empty_like",
     "fromfile",
     "fromfiles",
+    "fromiter",
     "full",
     "full_like",
     "get_debug",
@@ -132,6 +144,7 @@ __all__ = [
     "histogram",
     "lexsort",
     "list_named",
+    "load",
     "max",
     "mean",
     "median",
@@ -150,6 +163,7 @@ __all__ = [
     "ptp",
     "quantile",
     "release_cache",
+    "save",
     "searchsorted",
     "set_debug",
     "set_num_workers",
@@ -159,6 +173,7 @@ __all__ = [
     "std",
     "sum",
     "take",
+    "tofile",
     "total_memory",
     "unique",
     "unlink",

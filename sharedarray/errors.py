@@ -8,6 +8,7 @@ from traceback import format_exception_only
 __all__ = [
     "ForkInThreadsWarning",
     "LostExceptionType",
+    "ParallelException",
     "SharedArrayUnpickleError",
     "StopProcessGroup",
     "WorkerDied",
@@ -126,6 +127,45 @@ class WorkerDied(WorkerException):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class ParallelException(WorkerException):
+    """Report in the coordinator why a `Parallel` block has ended before its end.
+
+    Parameters
+    ----------
+    reason, traceback
+        As for `WorkerException`.
+    rank : int
+        As below.
+
+    Attributes
+    ----------
+    rank : int
+        Who has failed; the first of them where the ranks do not agree where they are.
+    reason : BaseException
+        What the rank has raised, the `WorkerDied` of a process that has died, or a RuntimeError
+        that says which constructs the ranks have met.
+    traceback : str
+        The rank's traceback, as text; may be empty.
+
+    Examples
+    --------
+    >>> from sharedarray import ParallelException
+    >>> error = ParallelException(ValueError("no such star"), "File 'stars.py', line 7", 1)
+    >>> error.rank, error.reason
+    (1, ValueError('no such star'))
+    """
+
+    def __init__(self, reason: BaseException, traceback: str, rank: int) -> None:
+        super().__init__(reason, traceback)
+        self.args = (reason, traceback, rank)  # what pickle and copy call the class with
+        self.rank = rank
+
+    def __str__(self) -> str:
+        if self.traceback:
+            return f"rank {self.rank}: {super().__str__()}"
+        return str(self.reason)
 
 
 class StopProcessGroup(BaseException):

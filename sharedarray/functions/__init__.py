@@ -3,13 +3,15 @@
 Each function has NumPy's signature and gives NumPy's result. What has no parallel way yet, and
 what is too small to win, goes to NumPy itself, and its result is put into shared memory where the
 function promises that. `SharedArray` methods and ``np.<function>(shared)`` come here by
-`memory.array.DISPATCH`; `ufuncs`, `assigning` and `indexing` have none but these. `filling` and
-`travelling` tell the memory how large arrays are filled, and the workers how shared arrays travel.
+`memory.array.DISPATCH`; `ufuncs`, `assigning` and `indexing` have none but these. `filling`,
+`travelling` and `sharing` tell the memory how large arrays are filled, and the workers how shared
+arrays travel and are made.
 """
 
 from sharedarray.functions import assigning as assigning
 from sharedarray.functions import filling as filling
 from sharedarray.functions import indexing as indexing
+from sharedarray.functions import sharing as sharing
 from sharedarray.functions import travelling as travelling
 from sharedarray.functions import ufuncs as ufuncs
 from sharedarray.functions.argsorting import argsort, lexsort
@@ -19,6 +21,7 @@ from sharedarray.functions.extrema import argmax, argmin, max, min, ptp
 from sharedarray.functions.fileio import fromfile
 from sharedarray.functions.manyfiles import fromfiles
 from sharedarray.functions.nanfunctions import nanmax, nanmean, nanmin, nansum
+from sharedarray.functions.npy import load, save
 from sharedarray.functions.quantiles import median, percentile, quantile
 from sharedarray.functions.reduction import prod, sum
 from sharedarray.functions.searching import digitize, searchsorted
@@ -27,6 +30,7 @@ from sharedarray.functions.sorting import sort
 from sharedarray.functions.statistics import mean, std, var
 from sharedarray.functions.truth import all, any, count_nonzero
 from sharedarray.functions.uniqueness import unique
+from sharedarray.functions.writing import tofile
 
 __all__ = [
     "all",
@@ -44,6 +48,7 @@ __all__ = [
     "fromfiles",
     "histogram",
     "lexsort",
+    "load",
     "max",
     "mean",
     "median",
@@ -57,11 +62,13 @@ __all__ = [
     "prod",
     "ptp",
     "quantile",
+    "save",
     "searchsorted",
     "sort",
     "std",
     "sum",
     "take",
+    "tofile",
     "unique",
     "var",
 ]

@@ -21,7 +21,6 @@ Ownership
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections import deque
@@ -31,13 +30,12 @@ from contextvars import copy_context
 from itertools import islice
 from typing import Any, NamedTuple, NoReturn
 
-import numpy as np
-
 from sharedarray import config
 from sharedarray.errors import LostExceptionType, StopProcessGroup, WorkerDied, WorkerException
 from sharedarray.workers.backend import Backend
 from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report
 from sharedarray.workers.reports import Claim, Failure, Results
+from sharedarray.workers.reseeding import reseed
 from sharedarray.workers.sync import Schedule
 from sharedarray.workers.worker import current_worker, next_size, run_worker
 
@@ -321,11 +319,5 @@ class MapCall:
 
     def _settle(self, rank: int) -> None:
         """Make a new process a place of its own: random numbers, number of workers."""
-        if "numpy.random" in sys.modules:  # or every worker would draw the same numbers
-            key = (*self.number, rank, 0)
-            seeds = np.random.SeedSequence(self.pool.seed, spawn_key=key)
-            # Not np.random.seed, which takes a lock that another thread may have had at the fork.
-            np.random.set_bit_generator(  # type: ignore[attr-defined]  # left out of the stubs
-                np.random.MT19937(seeds)
-            )
+        reseed(self.pool.seed, (*self.number, rank, 0))
         config.set_num_workers(self._share)  # for threads that start in it, without our context

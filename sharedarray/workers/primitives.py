@@ -24,7 +24,8 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from collections.abc import Callable, MutableSequence
+import select
+from collections.abc import Callable, Iterable, MutableSequence
 from threading import Condition
 from typing import Protocol
 
@@ -32,7 +33,7 @@ from sharedarray.descriptor import Descriptor, opened, pipe
 from sharedarray.errors import StopProcessGroup
 from sharedarray.workers.process import signals_blocked, streams_kept
 
-__all__ = ["Primitives", "ProcessPrimitives", "ThreadPrimitives"]
+__all__ = ["Primitives", "ProcessPrimitives", "TeamPrimitives", "ThreadPrimitives"]
 
 _TOKEN = b"t"
 
@@ -55,8 +56,8 @@ class Primitives(Protocol):
     def wait(self, rank: int) -> None:
         """Give up the mutex until somebody calls `wake`; at most one thread of a rank."""
 
-    def wake(self) -> None:
-        """Wake all who wait; the caller has the mutex."""
+    def wake(self, ranks: Iterable[int] | None = None) -> None:
+        """Wake all who wait, or at least these ranks; the caller has the mutex."""
 
     def enter(self, is_stopped: Callable[[], bool]) -> None:
         """Wait until nobody is inside the critical block, then be."""
@@ -93,7 +94,7 @@ class ThreadPrimitives:
         """Give up the mutex until somebody calls `wake`."""
         self._changed.wait()
 
-    def wake(self) -> None:
+    def wake(self, ranks: Iterable[int] | None = None) -> None:
         """Wake all who wait."""
         self._changed.notify_all()
 
@@ -162,12 +163,12 @@ class ProcessPrimitives:
         os.read(self._bells[rank][0].number, 8)
         self.__enter__()
 
-    def wake(self) -> None:
-        """Wake all who wait."""
-        for rank, bell in enumerate(self._bells):
+    def wake(self, ranks: Iterable[int] | None = None) -> None:
+        """Wake all who wait, or those of these ranks who do."""
+        for rank in range(len(self._bells)) if ranks is None else ranks:
             if self._is_waiting[rank]:
                 self._is_waiting[rank] = 0
-                os.write(bell[1].number, (1).to_bytes(8, "little"))
+                os.write(self._bells[rank][1].number, (1).to_bytes(8, "little"))
 
     def enter(self, is_stopped: Callable[[], bool]) -> None:
         """Wait until nobody is inside the critical block, then be."""
@@ -194,6 +195,48 @@ class ProcessPrimitives:
     def reaches_here(self) -> bool:
         """Return true: whoever has it has inherited it."""
         return True
+
+
+class TeamPrimitives(ProcessPrimitives):
+    """For a team whose coordinator waits as its children do, and must not wait for dead ones.
+
+    Attributes
+    ----------
+    look : callable or None
+        In the coordinator: called with a descriptor that is to become readable; returns when that
+        or something else has happened, and raises where it makes no sense to go on waiting. Nobody
+        looks in a child: its coordinator ends it.
+    """
+
+    def __init__(self, n_workers: int, n_words: int) -> None:
+        super().__init__(n_workers, n_words)
+        self.look: Callable[[int], None] | None = None
+        # Between a look that finds the token and the read another process may take it, and die.
+        os.set_blocking(self._mutex[0].number, False)
+        os.set_blocking(self._bells[0][0].number, False)
+
+    def __enter__(self) -> object:
+        return self._read(self._mutex[0].number, 1)
+
+    def wait(self, rank: int) -> None:
+        """Give up the mutex until somebody calls `wake`; at most one thread of a rank."""
+        self._is_waiting[rank] = 1
+        self.__exit__()
+        self._read(self._bells[rank][0].number, 8)
+        self.__enter__()
+
+    def _read(self, number: int, nbytes: int) -> bytes:
+        while True:
+            try:
+                return os.read(number, nbytes)
+            except BlockingIOError:
+                (self.look or _until_readable)(number)
+
+
+def _until_readable(number: int) -> None:
+    poll = select.poll()  # select.select takes no numbers above 1023
+    poll.register(number, select.POLLIN)
+    poll.poll()
 
 
 def _token() -> tuple[Descriptor, Descriptor]:

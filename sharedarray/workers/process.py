@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import io
 import os
 import select
 import signal
@@ -46,6 +45,7 @@ from typing import Any, NoReturn
 from sharedarray import forks
 from sharedarray.descriptor import Descriptor, above_streams, opened, pipe
 from sharedarray.errors import ForkInThreadsWarning
+from sharedarray.workers.streams import flush_at_end, flush_streams, renew_streams
 
 try:
     import fcntl
@@ -58,7 +58,9 @@ __all__ = [
     "check_fork",
     "flush_streams",
     "forking",
+    "leave",
     "parents_own",
+    "settle_child",
     "signals_blocked",
     "streams_kept",
 ]
@@ -81,8 +83,6 @@ _parents_own: set[weakref.ref[Any]] = set()
 _fork_lock = threading.Lock()
 # The signals that the forking thread had blocked before.
 _mask: set[Any] = set()
-# Of the standard streams of a child's parent.
-_old_buffers: list[Any] = []
 
 
 def check_fork() -> None:
@@ -143,13 +143,6 @@ def signals_blocked() -> Iterator[set[Any]]:
             signal.signal(each, handler)
         for number in came:
             signal.raise_signal(number)
-
-
-def flush_streams() -> None:
-    """Write out what the standard streams hold."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # none, broken, closed
-            stream.flush()
 
 
 @contextmanager
@@ -265,6 +258,15 @@ class Process:
         lifeline : Lifeline
             The child dies with it.
         """
+        if self.fork():
+            _live(work, lifeline)
+
+    def fork(self) -> bool:
+        """Fork it, within `forking`, and go on in both: return whether this is the child.
+
+        The child has to call `settle_child` first, and `leave` at last. Nothing of `forking` may
+        end in it: that is its parent's.
+        """
         parent = os.getpid()
         try:
             with _without_pythons_warning():
@@ -273,12 +275,15 @@ class Process:
             if error.errno == errno.ENOMEM:
                 raise MemoryError("not enough memory to fork a worker") from error
             raise
-        finally:
+        except BaseException:
             # On a Python that raises its warning after the fork, the child is here all the same.
-            if os.getpid() != parent:
-                _live(work, lifeline)
+            if os.getpid() == parent:
+                raise
+        if os.getpid() != parent:
+            return True
         with suppress(AttributeError, OSError):  # an old kernel; or dead, and reaped by others
             self._sentinels.extend(map(Descriptor, map(os.pidfd_open, self._pids)))
+        return False
 
     def ends_within(self, seconds: float) -> bool:
         """Return whether it ends within so many seconds."""
@@ -337,7 +342,7 @@ def _live(work: Callable[[], None], lifeline: Lifeline) -> NoReturn:
     """Be the child, to the end."""
     exitcode = 1
     try:
-        _start_child(lifeline)
+        settle_child(lifeline)
         work()
         exitcode = 0
     except SystemExit as leaving:
@@ -346,43 +351,27 @@ def _live(work: Callable[[], None], lifeline: Lifeline) -> NoReturn:
         with suppress(BaseException):
             sys.excepthook(*sys.exc_info())
     finally:
-        try:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(BaseException):  # os._exit does not flush; None, closed or broken
-                    stream.flush()
-        finally:
-            os._exit(exitcode)
+        leave(exitcode)
 
 
-def _start_child(lifeline: Lifeline) -> None:
+def leave(exitcode: int) -> NoReturn:
+    """End a child: nothing that its parent has registered for an exit runs."""
+    try:
+        flush_at_end()
+    finally:
+        os._exit(exitcode)
+
+
+def settle_child(lifeline: Lifeline) -> None:
     """Get rid of what belongs to the parent; no signal arrives before that is done."""
     gc.freeze()  # or a collection would write to, and so copy, every page with an object
     signal.set_wakeup_fd(-1)  # or the parent's event loop would hear of our signals
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    _renew_streams()
+    renew_streams()
     lifeline.hold()
     signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
-
-
-def _renew_streams() -> None:
-    """Give the standard streams new buffers: another thread may have locked the old ones."""
-    for stream in (sys.stdout, sys.stderr):
-        old = getattr(stream, "buffer", None)
-        if type(stream) is not io.TextIOWrapper or type(old) is not io.BufferedWriter:
-            continue  # not of Python's own making: nothing is known of its locks
-        with suppress(OSError, ValueError, AttributeError):  # closed; a raw stream of another kind
-            new = io.BufferedWriter(io.FileIO(old.raw.fileno(), "w", closefd=False))
-            _old_buffers.append(old)  # its end would flush it
-            # In place, since handlers of logging may hold the stream.
-            stream.__init__(  # type: ignore[misc]
-                new,
-                encoding=stream.encoding,
-                errors=stream.errors,
-                line_buffering=stream.line_buffering,
-                write_through=stream.write_through,
-            )
 
 
 def _forget_parent() -> None:

@@ -124,16 +124,25 @@ class ProcessCrew:
                 self._hire(rank, work, self._lifeline)
 
     def _hire(self, rank: int, work: Work, lifeline: Lifeline) -> None:
-        ours, theirs = socket.socketpair()
-        parents_own(ours)
-        member = _Member(rank, Process(), CoordinatorEnd(ours))
-        self._members.append(member)
+        member, theirs = self._enlist(rank)
         try:
             member.process.start(lambda: self._serve(rank, work, theirs), lifeline)
         finally:
             theirs.close()
+        self._attend(member)
+
+    def _enlist(self, rank: int) -> tuple[_Member, socket.socket]:
+        """Return a worker that is still to be forked, and its own end of its socket."""
+        ours, theirs = socket.socketpair()
+        parents_own(ours)
+        member = _Member(rank, Process(), CoordinatorEnd(ours))
+        self._members.append(member)
+        return member, theirs
+
+    def _attend(self, member: _Member) -> None:
+        """Watch a worker that was forked."""
         self._n_running += 1
-        self._watch(ours.fileno(), member)
+        self._watch(member.end.socket.fileno(), member)
         if member.process.sentinel is not None:
             self._watch(member.process.sentinel, member)
         else:

@@ -119,6 +119,6 @@ def test_exception_of_reduce_ends_a_long_map(pool):
     def reduce(x):
         raise ValueError(x)
 
-    with pytest.raises(ValueError, match="0"):
+    with pytest.raises(ValueError, match=r"^\d+$"):  # whichever result comes first
         pool.map(work, range(1_000_000), reduce, chunksize=1)
     assert n_started[0] < 500_000

@@ -1,0 +1,77 @@
+"""The threads of one block; the caller is rank 0 and works as well.
+
+Guarantees
+    When a rank fails, the others stop at their next construct, or in the one where they wait, and
+    `run_in_threads` returns or raises after the last one has ended.
+
+Assumptions
+    See `threadcrew`: a thread cannot be killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any
+
+from sharedarray import config
+from sharedarray.errors import StopProcessGroup
+from sharedarray.workers.crew import NextClaim, Report
+from sharedarray.workers.meeting import Meeting
+from sharedarray.workers.reports import Failure, Results, text_of_traceback
+from sharedarray.workers.team import exception_of
+from sharedarray.workers.threadcrew import ThreadCrew
+
+__all__ = ["run_in_threads"]
+
+
+def run_in_threads(meeting: Meeting, live: Callable[[int], Any]) -> list[Any]:
+    """Return what ``live(rank)`` gives for each rank.
+
+    Raises
+    ------
+    ParallelException
+        If another rank than the caller has raised.
+    BaseException
+        What the caller has raised as rank 0.
+    """
+    contexts = [copy_context() for _ in range(meeting.n_ranks)]
+    share = config.share_for(meeting.n_ranks)
+    for context in contexts:
+        context.run(config.inherit_share, share)
+
+    def work(number: int, next_claim: NextClaim) -> Iterator[Report]:
+        rank = number + 1
+        try:
+            yield Results(rank, [contexts[rank].run(live, rank)], 0.0, 0.0)
+        except StopProcessGroup:  # another one has failed
+            pass
+        except BaseException as error:  # the worker's boundary: the coordinator hears of anything
+            meeting.stop()
+            yield Failure(error, text_of_traceback(error))
+
+    crew = ThreadCrew(meeting.n_ranks - 1, meeting.stop)
+    try:
+        crew.start(work)
+        return _gathered(crew, meeting.n_ranks, lambda: contexts[0].run(live, 0))
+    finally:
+        try:
+            crew.end()
+        finally:
+            crew.abandon()
+
+
+def _gathered(crew: ThreadCrew, n_ranks: int, live: Callable[[], Any]) -> list[Any]:
+    """Be rank 0, then wait for the others."""
+    results: dict[int, Any] = {}
+    with suppress(StopProcessGroup):  # another one has failed, and says why
+        results[0] = live()
+    while (received := crew.receive(None)) is not None:
+        number, report = received
+        if isinstance(report, Failure):
+            raise exception_of(number + 1, report)
+        results[number + 1] = report.values[0]
+    if len(results) < n_ranks:
+        raise StopProcessGroup  # the user's own
+    return [results[rank] for rank in range(n_ranks)]

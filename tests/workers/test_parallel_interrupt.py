@@ -1,0 +1,102 @@
+"""Ctrl-C, and the limit of descriptors, at every place of a block where they can be met."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from tests.workers.faults.scripts import run_fault
+from tests.workers.faults.test_interrupt_everywhere import run_everywhere
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
+
+BLOCK = """
+import sharedarray.functions.sharing
+from sharedarray.errors import ParallelException
+from sharedarray.workers.parallel import Parallel, Reduction
+
+def run_block(n_ranks):
+    with Parallel(Reduction(np.add, total=0), num_threads=n_ranks) as p:
+        for i in p.forloop(4, schedule="dynamic"):
+            p.var.total += i
+        for i, ordered in p.forloop(2, schedule=("static", 1), ordered=True):
+            with ordered:
+                pass
+        with p.critical:
+            pass
+    assert p.var.total == 6
+"""
+
+
+@pytest.mark.parametrize("surroundings", ["alone", "beside another thread"])
+def test_an_interrupt_leaves_nothing(tmp_path, surroundings):
+    source = """
+from sharedarray.workers import counters, meeting, parallel, rank, region, team
+
+MODULES = counters, meeting, parallel, rank, region, team, primitives, process, processcrew
+FILES = {module.__file__ for module in MODULES}
+run_block(2)
+gc.collect()
+n_descriptors = open_descriptors()
+
+def interrupt(call, place):
+    interrupter = Interrupter(call, place)
+    sys.settrace(interrupter.trace)
+    try:
+        run_block(2)
+    except KeyboardInterrupt:
+        assert interrupter.has_sent
+    finally:
+        sys.settrace(None)
+    check(interrupter.where)
+    return interrupter
+
+call, place, n_sent, n_in_vain = 1, 0, 0, 0
+n_done = Counter()
+while n_in_vain < 5:  # beyond the last call, in whatever order the ranks come
+    place += 1
+    interrupter = interrupt(call, place)
+    function = interrupter.function
+    n_sent += interrupter.has_sent
+    if not interrupter.has_sent or n_done[function] == 2:  # beyond its last place, or known enough
+        n_done[function] += not interrupter.has_sent
+        call, place = call + 1, 0
+        n_in_vain = 0 if interrupter.has_called else n_in_vain + 1
+# From Python 3.12 on a trace function is shown fewer places.
+assert n_sent > (200 if sys.version_info < (3, 12) else 20), n_sent
+run_block(3)
+"""
+    run_everywhere(surroundings, BLOCK + source, tmp_path)
+
+
+def test_limit_of_descriptors_at_any_of_them(tmp_path):
+    source = """
+import resource
+
+def n_used():
+    # The next number that is free, since the limit is one of numbers.
+    number = os.dup(0)
+    os.close(number)
+    return number
+
+run_block(3)
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for room in range(60):
+    with clean():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n_used() + room, hard))
+        try:
+            run_block(3)
+            failure = None
+        except OSError as error:
+            failure = error.errno
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if failure is None:
+        break
+    assert failure == number, failure
+    run_block(3)
+assert 20 < room < 59, room  # descriptors of a block of three ranks
+"""
+    run_fault(BLOCK + source, tmp_path, number=errno.EMFILE)
