@@ -91,6 +91,7 @@ from sharedarray.memory.creation import (
 from sharedarray.memory.named import list_named, unlink
 from sharedarray.parallel_switch import get_parallel, parallel, set_parallel
 from sharedarray.workers.backend import ProcessBackend, SerialBackend, ThreadBackend
+from sharedarray.workers.background import background, background_by_thread
 from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
 from sharedarray.workers.parallel import Parallel, Private, Reduction, Shared
 
@@ -123,6 +124,8 @@ __all__ = [
     "array",
     "asarray",
     "attach",
+    "background",
+    "background_by_thread",
     "bincount",
     "check_numpy",
     "copy",

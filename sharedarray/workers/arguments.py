@@ -9,24 +9,34 @@ from typing import Any
 
 from sharedarray.workers.progress import Progress, check_progress
 
-__all__ = ["check", "items_of", "reduced"]
+__all__ = ["check", "check_func", "check_timeout", "items_of", "reduced"]
 
 
 def check(
     func: Any, reduce: Any, chunksize: int | None, progress: Progress, timeout: float | None
 ) -> None:
     """Raise for bad arguments."""
-    if not callable(func):
-        raise TypeError(f"func must be callable, not {type(func).__name__}")
+    check_func(func)
     if reduce is not None and not callable(reduce):
         raise TypeError(f"reduce must be callable, not {type(reduce).__name__}")
     if chunksize is not None and operator.index(chunksize) < 1:
         raise ValueError(f"chunksize must be at least 1, not {chunksize}")
+    check_timeout(timeout)
+    check_progress(progress)
+
+
+def check_func(func: Any) -> None:
+    """Raise for what cannot be called."""
+    if not callable(func):
+        raise TypeError(f"func must be callable, not {type(func).__name__}")
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Raise for what are no seconds."""
     if timeout is not None and not isinstance(timeout, Real):
         raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"timeout must be 0 or more seconds, not {timeout}")
-    check_progress(progress)
 
 
 def reduced(reduce: Callable[..., Any] | None, values: list[Any]) -> list[Any]:

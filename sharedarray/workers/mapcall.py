@@ -31,7 +31,7 @@ from itertools import islice
 from typing import Any, NamedTuple, NoReturn
 
 from sharedarray import config
-from sharedarray.errors import LostExceptionType, StopProcessGroup, WorkerDied, WorkerException
+from sharedarray.errors import StopProcessGroup, WorkerDied, WorkerException
 from sharedarray.workers.backend import Backend
 from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report
 from sharedarray.workers.reports import Claim, Failure, Results
@@ -214,13 +214,8 @@ class MapCall:
             self.pool.trace(Span(rank, results.start, stop, results.began, results.ended))
 
     def _fail(self, failure: Failure) -> None:
-        if failure.lost_type:
-            warnings.warn(
-                f"an exception of class {failure.lost_type} does not pickle and unpickle: the "
-                "reason given is an Exception with its text",
-                LostExceptionType,
-                stacklevel=4,
-            )
+        if failure.warning is not None:
+            warnings.warn(failure.warning, stacklevel=4)
         raise WorkerException(failure.reason, failure.traceback) from failure.reason
 
     @property

@@ -6,6 +6,8 @@ import pickle
 from traceback import format_exception, format_exception_only, format_tb
 from typing import Any, NamedTuple
 
+from sharedarray.errors import LostExceptionType
+
 __all__ = ["Claim", "Failure", "Results", "portable", "text_of_traceback"]
 
 
@@ -60,6 +62,16 @@ class Failure(NamedTuple):
     reason: BaseException
     traceback: str
     lost_type: str = ""
+
+    @property
+    def warning(self) -> LostExceptionType | None:
+        """Return what to warn of where the class of the exception is lost."""
+        if not self.lost_type:
+            return None
+        return LostExceptionType(
+            f"an exception of class {self.lost_type} does not pickle and unpickle: the reason "
+            "given is an Exception with its text"
+        )
 
 
 def portable(failure: Failure) -> Failure:

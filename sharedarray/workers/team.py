@@ -35,7 +35,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 from sharedarray import config, forks
-from sharedarray.errors import LostExceptionType, ParallelException, WorkerDied
+from sharedarray.errors import ParallelException, WorkerDied
 from sharedarray.workers.blas import limited_threads
 from sharedarray.workers.counters import ProcessCounters
 from sharedarray.workers.crew import NothingYet, Report
@@ -234,13 +234,8 @@ def exception_of(rank: int, failure: Failure) -> ParallelException:
     """Return what the coordinator raises for the failure of a rank."""
     if isinstance(failure.reason, ParallelException):  # not its own failure, but what it has found
         return failure.reason
-    if failure.lost_type:
-        warnings.warn(
-            f"an exception of class {failure.lost_type} does not pickle and unpickle: the reason "
-            "given is an Exception with its text",
-            LostExceptionType,
-            stacklevel=5,
-        )
+    if failure.warning is not None:
+        warnings.warn(failure.warning, stacklevel=5)
     exception = ParallelException(failure.reason, failure.traceback, rank)
     exception.__cause__ = failure.reason
     return exception
