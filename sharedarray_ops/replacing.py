@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -84,7 +83,7 @@ def replacing(place: str | bytes) -> Iterator[int]:
         If the folder is not there or may not be written to, or the old file may not.
     """
     folder, _ = os.path.split(os.fsencode(place))
-    temporary = b"%s/.sharedarray-%s.tmp" % (folder, secrets.token_hex(8).encode())
+    temporary = b"%s/.sharedarray-%s.tmp" % (folder, os.urandom(8).hex().encode())
     _check_writable(place)
     try:
         descriptor, is_nameless = _new_file(folder, temporary, place)
