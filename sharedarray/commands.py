@@ -14,7 +14,6 @@ import argparse
 import errno
 import io
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +27,8 @@ from numpy.typing import NDArray
 
 from sharedarray import config, functions
 from sharedarray.memory.array import SharedArray
+from sharedarray_ops.replacing import place_of, replacing
+from sharedarray_ops.writing import preallocate
 
 __all__ = ["Refused", "argsort", "check_memory", "sort", "sum"]
 
@@ -35,9 +36,6 @@ __all__ = ["Refused", "argsort", "check_memory", "sort", "sum"]
 WRITE = 64 << 20
 
 PARTS = "work on parts of the file, by --offset and --count"
-
-# What says that a file system has no way to reserve space.
-_CANNOT_RESERVE = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Refused(Exception):  # noqa: N818 - what the command was, not what it met
@@ -246,49 +244,27 @@ def _npy_header(count: int, dtype: np.dtype[Any]) -> bytes:
 def _replacing(output: str, nbytes: int) -> Iterator[io.FileIO]:
     """Open a file of `nbytes` that takes the place of the output where the block succeeds."""
     try:
-        target, mode = _target(output)
-        # In the same folder, so that the rename is one step; with a name as long as any other.
-        beside = target.with_name(f".sharedarray-{secrets.token_hex(8)}.tmp")
-        try:
-            with beside.open("xb", buffering=0) as file:
-                if mode is not None:
-                    beside.chmod(mode)
-                _reserve(file, nbytes)
-                yield file
-                os.fsync(file.fileno())  # a disk may say only now that it has no room
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        with (
+            replacing(_place(output)) as descriptor,
+            io.FileIO(descriptor, "w", closefd=False) as file,
+        ):
+            preallocate(descriptor, 0, nbytes)  # before the work starts
+            yield file
+            os.fsync(descriptor)  # a disk may say only now that it has no room
     except OSError as error:
         raise Refused(f"cannot write {output!r}: {error.strerror}") from error
 
 
-def _target(output: str) -> tuple[Path, int | None]:
-    """Return the file that `output` leads to, and its permissions if it is there."""
-    target = Path(os.path.realpath(output))  # a link stays, what it leads to is replaced
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        if not output or output.endswith(os.sep):
-            raise
-        return target, None
-    if stat.S_ISDIR(mode):
+def _place(output: str) -> str:
+    """Return the place of the file that `output` leads to."""
+    place = place_of(output)
+    if place is not None:
+        return place
+    os.stat(output)  # noqa: PTH116 - an empty path is no folder here
+    if Path(output).is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), output)
-    if not stat.S_ISREG(mode):  # a rename would put a file in the place of the device
-        raise Refused(f"cannot write {output!r}: it is not a regular file")
-    if not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), output)
-    return target, stat.S_IMODE(mode)
-
-
-def _reserve(file: io.FileIO, nbytes: int) -> None:
-    """Take the space on the disk, where the file system can, before the work starts."""
-    if nbytes and hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file.fileno(), 0, nbytes)
-        except OSError as error:
-            if error.errno not in _CANNOT_RESERVE:
-                raise
+    # A rename would put a file in the place of the device.
+    raise Refused(f"cannot write {output!r}: it is not a regular file")
 
 
 def _bytes(a: NDArray[Any]) -> memoryview:

@@ -29,9 +29,8 @@ sys.argv = ["sharedarray", *sys.argv[1:]]
 runpy.run_module("sharedarray", run_name="__main__", alter_sys=True)
 """
 NO_RESERVATION = """
-def refuse(*args):
-    raise OSError(errno.EOPNOTSUPP, "no such thing")
-os.posix_fallocate = refuse
+from sharedarray_ops import writing
+writing._fallocate = lambda: None
 """
 SMALL_FILES = """
 import resource

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sharedarray import __main__ as cli
-from sharedarray import functions
+from sharedarray import commands, functions
 from tests.cli.support import (
     ERROR,
     NO_RESERVATION,
@@ -81,10 +81,10 @@ def test_no_room_for_the_output(crowded, prelude):
     assert contents(crowded) == before
 
 
-@pytest.mark.parametrize("name", ["posix_fallocate", "fsync"])
-def test_full_disk(crowded, call, monkeypatch, name):
+@pytest.mark.parametrize(("module", "name"), [(commands, "preallocate"), (os, "fsync")])
+def test_full_disk(crowded, call, monkeypatch, module, name):
     error = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(os, name, fail_with(error), raising=False)
+    monkeypatch.setattr(module, name, fail_with(error))
     before = contents(crowded)
 
     done = call("argsort", "in.bin", "--dtype", "f8", "-o", "out.bin")

@@ -20,13 +20,17 @@ def test_output_is_written_beside_and_renamed(folder, call, monkeypatch):
     a = written("in.bin", sample(1000))
     Path("out.bin").write_bytes(OLD)
     seen = {}
-    monkeypatch.setattr(os, "fsync", lambda fd: seen.update(contents(folder)))
+
+    def look(fd):
+        seen.update(contents(folder), new=os.pread(fd, 1 << 20, 0))
+
+    monkeypatch.setattr(os, "fsync", look)
 
     assert call("sort", "in.bin", "--dtype", "f8", "-o", "out.bin").returncode == 0
 
     assert seen.pop("out.bin") == OLD
     assert seen.pop("in.bin") == a.tobytes()
-    assert [*seen.values()] == [np.sort(a).tobytes()]
+    assert seen == {"new": np.sort(a).tobytes()}  # which has no name yet
     assert contents(folder) == {"in.bin": a.tobytes(), "out.bin": np.sort(a).tobytes()}
 
 
