@@ -12,9 +12,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# The two halves of the tests run beside each other: the one computes, the other mostly waits.
+COMPUTING = ("sharedarray", "sharedarray_ops", "tests/functions", "tests/ops")
 QUICK_BENCHMARK = r"^sorting\.Argsort\."  # one class of asv_bench/benchmarks, each case run once
 
 # What forked workers run is measured by these files alone: a measurement that starts with a process
@@ -29,7 +32,8 @@ patch = fork, _exit
 parallel = true
 """
 
-Step = tuple[str, tuple[str, ...], Path]  # heading, module with its arguments, where to run it
+Command = tuple[str, ...]  # a module with its arguments
+Step = tuple[str, list[Command], Path]  # heading, what runs at the same time, and where
 
 
 def plan(scratch: Path) -> Iterator[Step]:
@@ -39,19 +43,27 @@ def plan(scratch: Path) -> Iterator[Step]:
     here = f"existing:{sys.executable}"
     quick = ("--quick", "--dry-run", "--show-stderr", "--bench", QUICK_BENCHMARK)
 
-    yield "ruff check", ("ruff", "check", "."), ROOT
-    yield "ruff format", ("ruff", "format", "--check", "."), ROOT
-    yield "mypy", ("mypy",), ROOT
+    yield "ruff check", [("ruff", "check", ".")], ROOT
+    yield "ruff format", [("ruff", "format", "--check", ".")], ROOT
+    yield "mypy", [("mypy",)], ROOT
     rc = scratch / "coveragerc"
     rc.write_text(WITH_WORKERS)
     in_workers = ("coverage", "run", f"--rcfile={rc}", "-m", "pytest", *IN_WORKERS)
-    yield "pytest", ("coverage", "run", "-m", "pytest"), ROOT
-    yield "pytest, workers measured", in_workers, ROOT
-    yield "coverage: join workers", ("coverage", "combine", "--quiet"), ROOT
-    yield "coverage: report", ("coverage", "report"), ROOT
-    yield "asv machine", ("asv", "machine", "--yes"), bench
-    yield "asv check", ("asv", "check", "-E", here), bench
-    yield "asv run, one class", ("asv", "run", *quick, "-E", here), bench
+    tested = ("coverage", "run", "-m", "pytest")
+    yield "pytest", [(*tested, *COMPUTING), (*tested, *waiting())], ROOT
+    yield "pytest, workers measured", [in_workers], ROOT
+    yield "coverage: join workers", [("coverage", "combine", "--quiet")], ROOT
+    yield "coverage: report", [("coverage", "report")], ROOT
+    yield "asv machine", [("asv", "machine", "--yes")], bench
+    yield "asv check", [("asv", "check", "-E", here)], bench
+    yield "asv run, one class", [("asv", "run", *quick, "-E", here)], bench
+
+
+def waiting() -> list[str]:
+    """Return all tests that are not among the computing ones."""
+    tests = (ROOT / "tests").glob("**/test_*.py")
+    found = sorted({"/".join(path.relative_to(ROOT).parts[:2]) for path in tests})
+    return [name for name in found if name not in COMPUTING]
 
 
 def environment(scratch: Path) -> dict[str, str]:
@@ -73,17 +85,29 @@ def asv_environment(scratch: Path) -> dict[str, str]:
 
 
 def run(step: Step, scratch: Path) -> bool:
-    heading, command, folder = step
-    print(f"\n===== {heading}: {' '.join(command)}", flush=True)
-    env = asv_environment(scratch) if command[0] == "asv" else environment(scratch)
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    return done.returncode == 0
+    """Run the commands of a step; the first one prints at once, the others when it has ended."""
+    heading, commands, folder = step
+    running = []
+    with ExitStack() as stack:
+        for i, command in enumerate(commands):
+            print(f"\n===== {heading}: {' '.join(command)}", flush=True)
+            output = stack.enter_context(tempfile.TemporaryFile(dir=scratch)) if i else None
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=folder,
+                env=asv_environment(scratch) if command[0] == "asv" else environment(scratch),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+            running.append((process, output))
+        for process, output in running:
+            process.wait()
+            if output is not None:
+                output.seek(0)
+                shutil.copyfileobj(output, sys.stdout.buffer)
+                sys.stdout.flush()
+    return all(process.returncode == 0 for process, _ in running)
 
 
 def main() -> int:
