@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import operator
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharedarray.functions.common import MIN_FROMFILE, check_pool, numpy_errors, pool_for
+from sharedarray.functions.handles import has_own_descriptor, is_path, unwrapped
 from sharedarray.functions.progressing import (
     Progress,
     check_progress,
@@ -241,14 +240,12 @@ def _check_complete(file: Any, result: SharedArray, request: _Request | None, co
 @contextmanager
 def _opened(file: Any) -> Iterator[Any]:
     """Open a path; check that a file object reads its own descriptor, and flush it."""
-    if isinstance(file, (str, bytes, os.PathLike)):
+    if is_path(file):
         with open(file, "rb", buffering=0) as handle:  # noqa: PTH123 - bytes paths too
             yield handle
         return
-    handle = getattr(file, "file", file)  # what tempfile wraps
-    # Where nobody has imported socket, there is none.
-    of_sockets = getattr(sys.modules.get("socket"), "SocketIO", ())
-    if not isinstance(getattr(handle, "raw", handle), (io.FileIO, of_sockets)):
+    handle = unwrapped(file)
+    if not has_own_descriptor(handle):
         raise TypeError(
             f"fromfile reads files, and {type(file).__name__} is none: its descriptor, if it has "
             "one, gives other bytes than it does (compressed ones, say). Use "

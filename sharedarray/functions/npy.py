@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from contextlib import ExitStack
 from typing import Any
@@ -17,6 +16,7 @@ from sharedarray.functions.common import (
     plain,
     pool_for,
 )
+from sharedarray.functions.handles import has_own_descriptor, is_path, unwrapped
 from sharedarray.functions.npyformat import (
     MAX_HEADER_SIZE,
     Header,
@@ -26,7 +26,7 @@ from sharedarray.functions.npyformat import (
 )
 from sharedarray.functions.npz import NpzFile
 from sharedarray.functions.progressing import Progress, check_progress, reporting_bytes
-from sharedarray.functions.writing import is_path, output, write_out
+from sharedarray.functions.writing import output, write_out
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.unfinished import unlinked_on_error
@@ -211,8 +211,8 @@ def _refuse_pickles(allow_pickle: bool, function: str) -> None:
 
 def _checked(handle: Any) -> Any:
     """Check that a file object reads its own descriptor, and flush it."""
-    handle = getattr(handle, "file", handle)  # what tempfile wraps
-    if not isinstance(getattr(handle, "raw", handle), io.FileIO):
+    handle = unwrapped(handle)
+    if not has_own_descriptor(handle, sockets=False):
         raise TypeError(
             f"load reads files, and {type(handle).__name__} is none: its descriptor, if it has "
             "one, gives other bytes than it does (compressed ones, say). Use "

@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ from sharedarray.functions.common import (
     plain,
     pool_for,
 )
+from sharedarray.functions.handles import has_own_descriptor, is_path, unwrapped
 from sharedarray.functions.progressing import Progress, check_progress, reporting_bytes
 from sharedarray.memory.array import implements
 from sharedarray_ops import writing
@@ -33,7 +33,7 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["is_path", "output", "tofile", "write_out"]
+__all__ = ["output", "tofile", "write_out"]
 
 # Bytes; of fewer the writing itself finds out soon enough whether there is space.
 MIN_PREALLOCATED = 1 << 20
@@ -123,11 +123,6 @@ def tofile(
         write_out(handle, b"", array, pool, progress)
 
 
-def is_path(file: Any) -> bool:
-    """Return whether it is a path, not a file object."""
-    return isinstance(file, (str, bytes, os.PathLike))
-
-
 @contextmanager
 def output(file: Any, function: str) -> Iterator[Any]:
     """Yield a file object that writes to a descriptor of its own and has nothing in its buffer.
@@ -149,15 +144,13 @@ def output(file: Any, function: str) -> Iterator[Any]:
 
 def _checked(file: Any, function: str) -> Any:
     """Check that a file object writes to its own descriptor, and flush it."""
-    handle = getattr(file, "file", file)  # what tempfile wraps
+    handle = unwrapped(file)
     if isinstance(handle, io.TextIOWrapper):
         handle.flush()
         if handle.seekable():  # what it has read ahead is dropped
             handle.seek(handle.tell())
         handle = handle.buffer
-    # Where nobody has imported socket, there is none.
-    of_sockets = getattr(sys.modules.get("socket"), "SocketIO", ())
-    if not isinstance(getattr(handle, "raw", handle), (io.FileIO, of_sockets)):
+    if not has_own_descriptor(handle):
         raise TypeError(
             f"{function} writes to files, and {type(file).__name__} is none: what is written to "
             "its descriptor, if it has one, is not what would be written to it (compressed, say). "
