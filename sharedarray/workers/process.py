@@ -245,8 +245,9 @@ class Process:
 
     @property
     def sentinel(self) -> int | None:
-        """Return its pidfd."""
-        return self._sentinels[0].number if self._sentinels else None
+        """Return its pidfd, None also where a collection of garbage has closed it already."""
+        number = self._sentinels[0].number if self._sentinels else -1
+        return number if number >= 0 else None
 
     def start(self, work: Callable[[], None], lifeline: Lifeline) -> None:
         """Fork it, within `forking`.

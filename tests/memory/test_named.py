@@ -34,6 +34,7 @@ BUILDERS = {
     "array": (GRID,),
     "asarray": (GRID,),
     "arange": (2, 20, 3),
+    "fromiter": (range(700), "f8"),
 }
 
 

@@ -30,6 +30,7 @@ BUILDERS = {
     "array": (PROTOTYPE,),
     "asarray": (PROTOTYPE,),
     "arange": (LARGE // 8,),
+    "fromiter": (range(LARGE // 8), "f8"),
 }
 UNTOUCHED = ["empty", "zeros", "empty_like", "zeros_like"]
 

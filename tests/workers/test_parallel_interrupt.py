@@ -9,6 +9,7 @@ import pytest
 
 from tests.workers.faults.scripts import run_fault
 from tests.workers.faults.test_interrupt_everywhere import run_everywhere
+from tests.workers.support import run_script
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
 
@@ -100,3 +101,26 @@ for room in range(60):
 assert 20 < room < 59, room  # descriptors of a block of three ranks
 """
     run_fault(BLOCK + source, tmp_path, number=errno.EMFILE)
+
+
+def test_a_block_that_is_dropped_as_garbage_ends_its_ranks(tmp_path):
+    """The collector may end the parts of a cycle before the whole: here, the sentinels."""
+    source = """
+import gc, signal
+from sharedarray import Parallel
+from tests.workers.faults.harness import *
+
+gc.disable()
+for _ in range(5):
+    p = Parallel(num_threads=3)
+    p.__enter__()
+    if p.rank:
+        signal.pause()
+    for member in p._team._members:
+        member.process._sentinels[0].close()
+    p.cycle = [p]
+    del p, member
+    gc.collect()
+    assert not children()
+"""
+    run_script(source, tmp_path, limit=35)
