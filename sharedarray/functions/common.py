@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sharedarray import config
-from sharedarray.errors import WorkerException
+from sharedarray.errors import WorkerDied, WorkerException
 from sharedarray.parallel_switch import Threshold
 from sharedarray.workers.backend import SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
@@ -142,6 +142,8 @@ def numpy_errors() -> Iterator[None]:
     reason: BaseException | None = None
     try:
         yield
+    except WorkerDied:
+        raise
     except WorkerException as error:
         reason = error.reason
     if reason is not None:

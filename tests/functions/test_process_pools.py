@@ -7,6 +7,7 @@ workers do not share shows here.
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 
 import numpy as np
@@ -355,3 +356,23 @@ def test_file_kernel(small, data):
         assert os.lseek(descriptor, 0, os.SEEK_CUR) == 0
     finally:
         os.close(descriptor)
+
+
+class _KillingPool:
+    """Processes of which each is killed at its first item."""
+
+    np = 2
+
+    def map(self, func, sequence):
+        def kill(item):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        return MapReduce(np=self.np).map(kill, sequence)
+
+
+@pytest.mark.parametrize("name", ["argsort", "sort", "sum"])
+def test_a_killed_worker_is_reported_as_it_is(small, name):
+    with pytest.raises(sharedarray.WorkerDied, match="SIGKILL") as caught:
+        getattr(sharedarray, name)(sample("random", 2000, "f8"), pool=_KillingPool())
+    assert caught.value.rank in (0, 1)
+    assert caught.value.signal == signal.SIGKILL
