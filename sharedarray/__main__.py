@@ -4,7 +4,7 @@
 exit code  meaning
 =========  ========================================================================================
 0          done
-1          a result of `demo` differs from NumPy's
+1          a result of `demo` differs from NumPy's, a benchmark of `bench` failed
 2          the command cannot do what it was asked to; one line on standard error says why
 130        Ctrl-C
 141        nobody reads standard output any more
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import warnings
@@ -25,7 +26,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from sharedarray import commands, config, demo
+from sharedarray import benchmarking, commands, config, demo
 
 __all__ = ["main"]
 
@@ -99,6 +100,10 @@ def _info(args: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(args: argparse.Namespace) -> int:
+    return benchmarking.bench(args, _version())
+
+
 def _complain(message: str) -> None:
     """Print one line on standard error, whatever the message."""
     with suppress(OSError):
@@ -133,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         ("sort", commands.sort, "write the elements of a file in order", INPUT | SORTED),
         ("sum", commands.sum, "print the sum of the elements of a file", INPUT),
         ("demo", demo.demo, "compare NumPy and sharedarray on a sample, in one table", SAMPLE),
+        ("bench", _bench, "measure what is promised about speed, in one table", FIGURES),
         ("info", _info, "print what decides how fast this machine is", {}),
     ):
         child = children.add_parser(name, help=summary, description=summary, allow_abbrev=False)
@@ -154,6 +160,15 @@ def _number(smallest: int, largest: int | None = None) -> Any:
         raise argparse.ArgumentTypeError(f"{text!r} is no integer {limits}")
 
     return number
+
+
+def _pattern(text: str) -> str:
+    """Return a regular expression as it is, if it is one."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
 
 
 def _dtype(text: str) -> np.dtype[Any]:
@@ -202,6 +217,20 @@ SAMPLE: Options = {
         "default": 3,
         "metavar": "N",
         "help": "runs, of which the best counts, default %(default)s",
+    },
+}
+FIGURES: Options = {
+    "--quick": {"action": "store_true", "help": "take smaller sizes: minutes instead of a quarter"},
+    "--only": {
+        "type": _pattern,
+        "default": "",
+        "metavar": "PATTERN",
+        "help": "those with this regular expression in their name or that of the benchmark",
+    },
+    "--plot": {"metavar": "OUT.png", "help": "draw it as well; needs matplotlib"},
+    "--benchmarks": {
+        "metavar": "FOLDER",
+        "help": "the folder asv_bench of a clone, by default that of the clone this is run from",
     },
 }
 WORKERS: Options = {

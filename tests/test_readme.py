@@ -67,7 +67,7 @@ def test_command_lines_parse():
     lines = [*command_lines()]
 
     assert ["demo"] in lines
-    assert {line[0] for line in lines} == {"argsort", "sort", "sum", "demo", "info"}
+    assert {line[0] for line in lines} == {"argsort", "sort", "sum", "demo", "info", "bench"}
     for line in lines:
         assert cli._parser().parse_args(line).command == line[0]
 
@@ -91,8 +91,9 @@ def test_two_commands_install_what_there_is():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [*requirements()]
 
-    assert asked == [".", ".[test]"]
-    assert set(re.findall(r"\[(\w+)\]", "".join(asked))) <= set(project["optional-dependencies"])
+    assert asked == [".", ".[test]", ".[bench,plot]"]
+    extras = re.findall(r"\w+(?=[,\]])", "".join(asked))
+    assert set(extras) <= set(project["optional-dependencies"])
     assert [*requirements("```sh\npip install -e '.[a]' && pip install b\n```\n")] == [".[a]", "b"]
 
 

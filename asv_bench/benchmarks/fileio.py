@@ -52,12 +52,12 @@ class Fromfile:
 
 
 class TrackFromfile:
-    params = [[SIZE, FULL_SIZE], ["f8"], ["random"], WORKERS]
-    param_names = ["size", "dtype", "distribution", "workers"]
+    params = [[SIZE, FULL_SIZE], ["f8"], ["random"], ["recycled", "fresh"], WORKERS]
+    param_names = ["size", "dtype", "distribution", "memory", "workers"]
     unit = "x"
     timeout = 600
 
-    def setup(self, size, dtype, distribution, workers):
+    def setup(self, size, dtype, distribution, memory, workers):
         skip_unless_full(size, SIZE)
         set_workers(workers)
         self.file = sample(size, dtype, distribution)
@@ -66,9 +66,11 @@ class TrackFromfile:
         if hasattr(self, "file"):
             self.file.close()
 
-    def track_ratio(self, size, dtype, distribution, workers):
+    def track_ratio(self, size, dtype, distribution, memory, workers):
         return ratio(
-            lambda: read(np, self.file, dtype), lambda: read(sharedarray, self.file, dtype)
+            lambda: read(np, self.file, dtype),
+            lambda: read(sharedarray, self.file, dtype),
+            prepare=release_cache if memory == "fresh" else lambda: None,
         )
 
 
@@ -117,6 +119,8 @@ print(((peak() - before) / nbytes - 1) * 100)
             [sys.executable, "-c", source], check=True, capture_output=True, text=True
         )
         return float(done.stdout)
+
+    track_extra_memory.unit = "%"
 
 
 def read_disk(path, n_bytes, n_threads=4, size=2 << 20):

@@ -19,6 +19,10 @@ from benchmarks.common import FULL
 from sharedarray import MapReduce, WorkerDied
 
 try:
+    import joblib
+except ImportError:
+    joblib = None
+try:
     import sharedmem
 except ImportError:  # its 0.3.8 is the predecessor; measured where it is installed
     sharedmem = None
@@ -42,18 +46,29 @@ def with_executor(func, items):
 
 
 def with_sharedmem(func, items):
-    if sharedmem is None:
-        raise NotImplementedError("sharedmem is not installed")
     with sharedmem.MapReduce(np=N_WORKERS) as pool:
         return pool.map(func, list(items))
+
+
+def with_joblib(func, items):
+    # Forked processes, as everywhere here: those of its default, loky, live on after the map.
+    run = joblib.Parallel(n_jobs=N_WORKERS, backend="multiprocessing", batch_size="auto")
+    return run(joblib.delayed(func)(item) for item in items)
 
 
 MAPS: dict[str, Map] = {
     "sharedarray": with_sharedarray,
     "multiprocessing.Pool": with_pool,
     "ProcessPoolExecutor": with_executor,
+    "joblib": with_joblib,
     "sharedmem": with_sharedmem,
 }
+
+
+def skip_without(implementation: str) -> None:
+    """Skip a package that is not installed."""
+    if {"joblib": joblib, "sharedmem": sharedmem}.get(implementation, np) is None:
+        raise NotImplementedError(f"{implementation} is not installed")
 
 
 def trivial(i):
@@ -83,8 +98,7 @@ class TrackMap:
     unit = "ms"
 
     def setup(self, n_items, implementation):
-        if implementation == "sharedmem" and sharedmem is None:
-            raise NotImplementedError("sharedmem is not installed")
+        skip_without(implementation)
 
     def track_trivial_items(self, n_items, implementation):
         call = MAPS[implementation]
@@ -99,8 +113,7 @@ class TrackResults:
     unit = "ms"
 
     def setup(self, implementation):
-        if implementation == "sharedmem" and sharedmem is None:
-            raise NotImplementedError("sharedmem is not installed")
+        skip_without(implementation)
 
     def track_large_results(self, implementation):
         call = MAPS[implementation]

@@ -8,20 +8,48 @@ from timeit import repeat
 import numpy as np
 
 import sharedarray
-from benchmarks.common import data, ratio, skip_unless_full
+from benchmarks.common import IMPLEMENTATIONS, data, ratio, skip_unless_full
+from benchmarks.watching import peak_memory
 
 LOOPS = 1_000
+BUILD_SIZE = 1 << 20
+SIZE = 1 << 24
+FULL_SIZE = 1 << 27  # 1 GiB of float64
+PEAK_SIZE = 20_000_000
+
+BUILDERS = {
+    "empty": lambda library, a: library.empty(a.size),
+    "zeros": lambda library, a: library.zeros(a.size),
+    "full": lambda library, a: library.full(a.size, 1.5),
+    "arange": lambda library, a: library.arange(float(a.size)),
+    "copy": lambda library, a: library.copy(a),
+}
+
+
+class Build:
+    """Arrays one after the other: from the second on, ours have memory that was used before."""
+
+    params = [[1_000, BUILD_SIZE], [*BUILDERS], IMPLEMENTATIONS]
+    param_names = ["size", "operation", "implementation"]
+
+    def setup(self, size, operation, implementation):
+        self.library = {"numpy": np, "sharedarray": sharedarray}[implementation]
+        self.build, self.data = BUILDERS[operation], data(size, "f8", "random")
+
+    def time_build(self, *params):
+        self.build(self.library, self.data)
 
 
 class TrackFill:
     """How many times as long NumPy takes to fill new private memory."""
 
-    params = [["full", "copy", "zeros"], ["fresh", "recycled"], [1 << 20, 1 << 27]]
+    params = [["full", "copy", "zeros"], ["fresh", "recycled"], [SIZE, FULL_SIZE]]
     param_names = ["operation", "memory", "size"]
     unit = "x"
+    timeout = 600
 
     def setup(self, operation, memory, size):
-        skip_unless_full(size, 1 << 20)
+        skip_unless_full(size, SIZE)
         self.data = data(size, "f8", "random")
 
     def teardown(self, operation, memory, size):
@@ -42,6 +70,45 @@ class TrackFill:
                 sharedarray.release_cache()
 
         return ratio(lambda: call(np), lambda: call(sharedarray), prepare)
+
+
+# What is there before, what is done, and how large its result is beside the input. `library` is
+# numpy or sharedarray; `a` the input, private or shared.
+WORK = {
+    "argsort": ("", "result = library.argsort(a)", 1),
+    "sort in place": ("source = np.array(a)", "np.copyto(a, source); a.sort()", 0),
+    "fromfile": (
+        "path = f'/proc/self/fd/{os.memfd_create(str())}'; a.tofile(path)",
+        "result = library.fromfile(path)",
+        1,
+    ),
+    "map": (
+        "out = library.zeros(a.size); out += 1\n"
+        "parts = [slice(i, i + 500_000) for i in range(0, a.size, 500_000)]\n"
+        "def root(part): np.sqrt(a[part], out=out[part])\n"
+        "map = library.MapReduce(np=2).map if library is sharedarray else map",
+        "list(map(root, parts))",
+        0,
+    ),
+}
+
+
+class TrackPeak:
+    """What is taken at the most beyond input and output, by the program and its children together.
+
+    In per cent of the input.
+    """
+
+    params = [[PEAK_SIZE], [*WORK], IMPLEMENTATIONS]
+    param_names = ["size", "operation", "implementation"]
+    unit = "%"
+    timeout = 120
+
+    def track_extra_memory(self, size, operation, implementation):
+        more, work, n_outputs = WORK[operation]
+        prepare = f"library = {implementation if implementation != 'numpy' else 'np'}\n"
+        prepare += f"a = library.array(np.random.default_rng(0).random({size}))\n{more}"
+        return (peak_memory(prepare, work) / (8 * size) - n_outputs) * 100
 
 
 class TrackSmall:

@@ -12,9 +12,9 @@ from benchmarks.common import (
     data,
     ratio,
     set_workers,
-    share_with_gil,
     skip_unless_full,
 )
+from benchmarks.watching import share_with_gil
 from sharedarray.functions import cumulative, extrema, nanfunctions, reduction, statistics, truth
 
 SIZE = 4_000_000
@@ -105,7 +105,7 @@ class TrackAlongAxis:
 class TrackGil:
     params = [["sum", "min", "std", "nanmean"]]
     param_names = ["function"]
-    unit = "share"
+    unit = "%"
     timeout = 120
 
     def track_share(self, function):

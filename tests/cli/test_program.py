@@ -17,11 +17,11 @@ def test_no_command_shows_the_help(call):
     done = call()
 
     assert (done.returncode, done.stdout) == (2, "")
-    for command in ("argsort", "sort", "sum", "demo", "info"):
+    for command in ("argsort", "sort", "sum", "demo", "info", "bench"):
         assert f"\n    {command} " in done.stderr
 
 
-@pytest.mark.parametrize("command", ["argsort", "sort", "sum", "demo", "info"])
+@pytest.mark.parametrize("command", ["argsort", "sort", "sum", "demo", "info", "bench"])
 def test_help_of_a_command(call, command):
     done = call(command, "--help")
 
