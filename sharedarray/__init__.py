@@ -92,10 +92,14 @@ from sharedarray.memory.named import list_named, unlink
 from sharedarray.parallel_switch import get_parallel, parallel, set_parallel
 from sharedarray.workers.backend import ProcessBackend, SerialBackend, ThreadBackend
 from sharedarray.workers.background import background, background_by_thread
+from sharedarray.workers.daskbackend import DaskBackend
+from sharedarray.workers.executor import ExecutorBackend
 from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
 from sharedarray.workers.parallel import Parallel, Private, Reduction, Shared
 
 __all__ = [
+    "DaskBackend",
+    "ExecutorBackend",
     "ForkInThreadsWarning",
     "LostExceptionType",
     "MapReduce",

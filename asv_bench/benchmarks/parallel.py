@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from multiprocessing import active_children
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -27,6 +28,13 @@ IMPLEMENTATIONS = ["sharedarray", "pymp"]
 def skip_without(implementation: str) -> None:
     if implementation == "pymp" and pymp is None:
         raise NotImplementedError("pymp-pypi is not installed")
+
+
+def end_children(*params: Any) -> None:
+    """End the process that pymp keeps for its locks: children of a fork server leave it behind."""
+    for child in active_children():
+        child.terminate()
+        child.join()
 
 
 def block(implementation: str) -> Any:
@@ -56,6 +64,8 @@ class TrackBlock:
     def setup(self, implementation):
         skip_without(implementation)
 
+    teardown = staticmethod(end_children)
+
     def track_empty_block(self, implementation):
         def enter_and_leave():
             with block(implementation):
@@ -75,6 +85,8 @@ class TrackLoop:
         skip_without(implementation)
         if implementation == "pymp" and schedule == "guided":
             raise NotImplementedError("pymp has no guided schedule")
+
+    teardown = staticmethod(end_children)
 
     def track_items(self, schedule, implementation):
         if implementation == "sharedarray":

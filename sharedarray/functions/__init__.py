@@ -4,11 +4,12 @@ Each function has NumPy's signature and gives NumPy's result. What has no parall
 what is too small to win, goes to NumPy itself, and its result is put into shared memory where the
 function promises that. `SharedArray` methods and ``np.<function>(shared)`` come here by
 `memory.array.DISPATCH`; `ufuncs`, `assigning` and `indexing` have none but these. `filling`,
-`travelling` and `sharing` tell the memory how large arrays are filled, and the workers how shared
-arrays travel and are made.
+`travelling`, `byvalue` and `sharing` tell the memory how large arrays are filled, and the workers
+how shared arrays travel and are made.
 """
 
 from sharedarray.functions import assigning as assigning
+from sharedarray.functions import byvalue as byvalue
 from sharedarray.functions import filling as filling
 from sharedarray.functions import indexing as indexing
 from sharedarray.functions import sharing as sharing

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from sharedarray.functions import daskarrays
 from sharedarray.functions.common import (
     MIN_ARGSORT,
     MIN_ARGSORT_WORKERS,
@@ -47,8 +48,9 @@ def argsort(
 
     Parameters
     ----------
-    a : array_like
-        Any shape and dtype.
+    a : array_like or dask.array.Array
+        Any shape and dtype. Of a dask array of one dimension the result is one, with chunks of
+        known sizes: `sharedarray.functions.daskarrays` tells how.
     axis : int or None, default -1
         Axis along which to sort; None sorts the flattened array.
     kind : {'quicksort', 'mergesort', 'heapsort', 'stable'}, optional
@@ -102,6 +104,9 @@ def argsort(
     SharedArray([1, 3, 2, 0])
     """
     check_pool(pool)
+    if daskarrays.is_dask(a):
+        wanted: dict[str, Any] = {"stable": stable, "descending": descending, "dtype": dtype}
+        return daskarrays.argsort(a, axis, kind, order, **wanted, out=out, pool=pool)
     source = plain(a)
     if axis is None:
         source, axis = source.reshape(-1), -1

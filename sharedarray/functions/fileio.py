@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from sharedarray.functions import daskfiles
 from sharedarray.functions.common import MIN_FROMFILE, check_pool, numpy_errors, pool_for
 from sharedarray.functions.handles import has_own_descriptor, is_path, unwrapped
 from sharedarray.functions.progressing import (
@@ -41,6 +42,7 @@ def fromfile(
     name: str | None = None,
     reserve: bool = False,
     direct: bool = False,
+    chunks: Any = None,
     pool: Pool | None = None,
     progress: Progress = None,
 ) -> SharedArray:
@@ -69,6 +71,10 @@ def fromfile(
     direct : bool, default False
         Read past the page cache, which pays for files that are read once and are not in it. Where
         the file system refuses, the file is read through the page cache.
+    chunks : int, str or tuple, optional
+        Returns a dask array with chunks of so many items, see `dask.array.from_array`: each block
+        is read when and where it is computed, which has to see the same path. A block that is no
+        longer all there raises EOFError.
     pool : Pool, optional
         Who works. Default: as many threads as `get_num_workers()`.
     progress : bool or callable, optional
@@ -127,6 +133,21 @@ def fromfile(
     """
     check_pool(pool)
     check_progress(progress)
+    if chunks is not None:
+        refused: dict[str, Any] = {"like": like, "name": name, "reserve": reserve or None}
+        return daskfiles.fromfile(  # type: ignore[no-any-return]  # a dask array
+            file,
+            dtype,
+            count,
+            sep,
+            offset,
+            chunks=chunks,
+            strict=strict,
+            direct=direct,
+            pool=pool,
+            progress=progress or None,
+            **refused,
+        )
     where: dict[str, Any] = {"name": name, "reserve": reserve}
     request = None
     if sep != "" or like is not None:

@@ -38,7 +38,7 @@ def sum(
     Parameters
     ----------
     a : array_like
-        Any shape and dtype that `numpy.sum` takes.
+        Any shape and dtype that `numpy.sum` takes. Of a dask array it is Dask's own sum.
     axis : int or tuple of int, optional
         Axes to sum along. Default: all.
     dtype, out, keepdims, initial, where

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sharedarray.functions import daskarrays
 from sharedarray.functions.common import (
     MIN_ARGSORT,
     MIN_LINES,
@@ -43,8 +44,9 @@ def sort(
 
     Parameters
     ----------
-    a : array_like
-        Any shape and any dtype without Python objects.
+    a : array_like or dask.array.Array
+        Any shape and any dtype without Python objects. Of a dask array of one dimension the result
+        is one, with chunks of known sizes: `sharedarray.functions.daskarrays` tells how.
     axis : int or None, default -1
         Axis along which to sort; None sorts the flattened array.
     kind : {'quicksort', 'mergesort', 'heapsort', 'stable'}, optional
@@ -99,6 +101,10 @@ def sort(
     SharedArray([1, 2, 3])
     """
     check_pool(pool)
+    if daskarrays.is_dask(a):
+        return daskarrays.sort(  # type: ignore[no-any-return]  # a dask array
+            a, axis, kind, order, stable=stable, descending=descending, pool=pool
+        )
     source = plain(a)
     if axis is None:
         source, axis = source.reshape(-1), -1

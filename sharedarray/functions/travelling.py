@@ -19,7 +19,7 @@ from sharedarray.memory.array import SharedArray
 from sharedarray.memory.segment import has_descriptor_to_spare
 from sharedarray.workers.travelling import received_descriptor, send_descriptor, travels_by
 
-__all__: list[str] = []
+__all__ = ["found_or_copied"]
 
 
 def _reduce(a: SharedArray) -> Any:
@@ -35,10 +35,10 @@ def _reduce(a: SharedArray) -> Any:
         if position is not None:
             segment.is_seen[0] = 1  # not to be used again by this process
             return _adopt, (reference, position)
-    return _found_or_copied, (reference, a.view(np.ndarray).copy(order="K"))
+    return found_or_copied, (reference, a.view(np.ndarray).copy(order="K"))
 
 
-def _found_or_copied(reference: tuple[Any, ...], data: np.ndarray) -> SharedArray:
+def found_or_copied(reference: tuple[Any, ...], data: np.ndarray) -> SharedArray:
     """Return the array itself where it is in this process, as in its own round trip."""
     if registry.find_id(reference[1]) is not None:
         with suppress(SharedArrayUnpickleError):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sharedarray.functions import daskarrays, daskfiles
 from sharedarray.functions.common import (
     MIN_TOFILE,
     MIN_TOFILE_COPIED,
@@ -53,8 +54,9 @@ def tofile(
 
     Parameters
     ----------
-    a : array_like
-        The data, written in C order.
+    a : array_like or dask.array.Array
+        The data, written in C order. Of a dask array each block is written by who computes it, to
+        a path that all of them see.
     file : str, bytes, path-like or file object
         The file of a path is replaced by a new one when all is written. A file object must write to
         a file, pipe or socket itself: it is written to at its position, or to its end if it is open
@@ -111,6 +113,9 @@ def tofile(
     check_progress(progress)
     if not isinstance(sep, str) or not isinstance(format, str):
         raise TypeError(f"sep and format must be str, not {sep!r} and {format!r}")
+    if daskarrays.is_dask(a):
+        daskfiles.tofile(a, file, sep, pool=pool, progress=progress)
+        return
     array = plain(a)
     if sep:
         with output(file, "tofile") as handle, reporting_bytes(progress, array.nbytes) as reports:

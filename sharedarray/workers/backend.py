@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from sharedarray import config
 from sharedarray.workers.crew import Crew, SerialCrew
 from sharedarray.workers.primitives import ProcessPrimitives, ThreadPrimitives
 from sharedarray.workers.process import check_fork
 from sharedarray.workers.processcrew import ProcessCrew
-from sharedarray.workers.sync import Schedule
 from sharedarray.workers.threadcrew import ThreadCrew
+
+if TYPE_CHECKING:
+    from sharedarray.workers.mapcall import MapCall
 
 __all__ = ["Backend", "ProcessBackend", "SerialBackend", "ThreadBackend", "backend_named"]
 
 
 class Backend:
-    """A way to run workers; a class is used as it is, without instances.
+    """A way to run workers: a class as it is, or an instance where it needs somebody's engine.
 
     Attributes
     ----------
@@ -26,26 +29,25 @@ class Backend:
         Whether workers run beside the caller.
     primitives : callable
         Makes what the workers need to wait for each other.
+    is_granting : bool
+        Whether the coordinator hands out the items of a sequence too, rather than the workers
+        claiming them.
+    claim_cost : float
+        How many times as much a claim costs as one of threads; claims grow accordingly.
+    engine : object
+        What an instance runs on, and a map within must not wait for.
     """
 
     name: ClassVar[str]
     is_parallel: ClassVar[bool]
+    is_granting: ClassVar[bool] = False
+    claim_cost: ClassVar[float] = 1.0
+    engine: Any = None
     primitives: ClassVar[type[ProcessPrimitives] | type[ThreadPrimitives]]
 
-    @staticmethod
-    def crew(n_workers: int, schedule: Schedule, settle: Callable[[int], None]) -> Crew:
-        """Return the workers of one map, not yet started.
-
-        Parameters
-        ----------
-        n_workers : int
-            Ranks are 0 to ``n_workers - 1``.
-        schedule : Schedule
-            What they share.
-        settle : callable
-            What a new process has to do first, called with its rank.
-        """
-        raise NotImplementedError
+    # Of a class static methods, of an instance its own.
+    default_np: Callable[[], int] = staticmethod(config.cpu_count)
+    crew: Callable[[MapCall], Crew]
 
 
 class ProcessBackend(Backend):
@@ -72,10 +74,10 @@ class ProcessBackend(Backend):
     primitives = ProcessPrimitives
 
     @staticmethod
-    def crew(n_workers: int, schedule: Schedule, settle: Callable[[int], None]) -> Crew:
+    def crew(call: MapCall) -> Crew:
         """Return processes, not yet forked."""
         check_fork()
-        return ProcessCrew(n_workers, schedule.item_of, settle)
+        return ProcessCrew(call.n_workers, call.schedule.item_of, call.settle)
 
 
 class ThreadBackend(Backend):
@@ -96,9 +98,9 @@ class ThreadBackend(Backend):
     primitives = ThreadPrimitives
 
     @staticmethod
-    def crew(n_workers: int, schedule: Schedule, settle: Callable[[int], None]) -> Crew:
+    def crew(call: MapCall) -> Crew:
         """Return threads, not yet at work."""
-        return ThreadCrew(n_workers, schedule.stop)
+        return ThreadCrew(call.n_workers, call.schedule.stop)
 
 
 class SerialBackend(Backend):
@@ -119,20 +121,20 @@ class SerialBackend(Backend):
     primitives = ThreadPrimitives
 
     @staticmethod
-    def crew(n_workers: int, schedule: Schedule, settle: Callable[[int], None]) -> Crew:
+    def crew(call: MapCall) -> Crew:
         """Return the caller."""
         return SerialCrew()
 
 
-def backend_named(backend: str | type[Backend]) -> type[Backend]:
+def backend_named(backend: str | type[Backend] | Backend) -> type[Backend] | Backend:
     """Return the backend of this name, or `backend` itself where it is one."""
-    if isinstance(backend, type) and issubclass(backend, Backend):
+    if isinstance(backend, Backend) or (isinstance(backend, type) and issubclass(backend, Backend)):
         return backend
     backends: dict[str, type[Backend]] = {
         b.name: b for b in (ProcessBackend, ThreadBackend, SerialBackend)
     }
     if not isinstance(backend, str):
-        raise TypeError(f"backend must be a Backend class or a name, not {backend!r}")
+        raise TypeError(f"backend must be a Backend or a name, not {backend!r}")
     if backend not in backends:
         raise ValueError(f"backend must be one of {', '.join(backends)}, not {backend!r}")
     return backends[backend]

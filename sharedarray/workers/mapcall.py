@@ -41,6 +41,11 @@ from sharedarray.workers.worker import current_worker, next_size, run_worker
 
 __all__ = ["MapCall", "Span"]
 
+# Seconds that a claim may take to be fetched from an iterator, if it has one item at least.
+PATIENCE = 0.01
+# Items of an iterator, whose length nobody knows: one claim is at most a quarter of a worker's.
+MANY = 1 << 16
+
 
 class Span(NamedTuple):
     """Who ran which items when: what `MapReduce` passes to `trace`.
@@ -77,7 +82,7 @@ class MapCall:
         The length of a sequence, read once.
     n_workers : int
         Workers, at least 1.
-    backend : Backend class
+    backend : Backend
         Who they are.
     is_lazy : bool
         Whether results are fetched one by one, so that workers must not run far ahead.
@@ -88,6 +93,8 @@ class MapCall:
     ----------
     outer : Worker or None
         In which this map runs.
+    engine : object
+        What it runs on, None for workers of our own.
     schedule : Schedule
         What the workers share.
     let_out : tuple of exception classes
@@ -105,7 +112,7 @@ class MapCall:
         timeout: float | None,
         n_items: int | None,
         n_workers: int,
-        backend: type[Backend],
+        backend: type[Backend] | Backend,
         is_lazy: bool,
         number: tuple[int, ...],
     ) -> None:
@@ -116,6 +123,7 @@ class MapCall:
         self.chunksize = chunksize
         self.n_workers = n_workers
         self.outer = current_worker()
+        self.engine = backend.engine
         self._backend = backend
         # Longer than anybody waits is for ever, which every clock can count.
         self._timeout = None if timeout is None or timeout >= 1e9 else float(timeout)
@@ -128,7 +136,7 @@ class MapCall:
             self.let_out = (BaseException,)
         elif not backend.is_parallel:  # the caller is the worker: Ctrl-C is the user's
             self.let_out = (KeyboardInterrupt,)
-        is_granted = is_lazy or self._iterator is not None
+        is_granted = backend.is_granting or is_lazy or self._iterator is not None
         self.schedule: Schedule = Schedule(
             backend.primitives,
             n_workers,
@@ -166,7 +174,7 @@ class MapCall:
         """
         crew: Crew | None = None
         try:
-            crew = self._backend.crew(self.n_workers, self.schedule, self._settle)
+            crew = self._backend.crew(self)
             crew.start(self.work)
             while True:
                 self._grant(crew)
@@ -207,9 +215,10 @@ class MapCall:
         self._granted.pop(rank, None)
         if self.schedule.is_granted:
             self._idle.append(rank)
-            if self.chunksize is None and self._iterator is None and self.n_items is not None:
-                n_left = (self.n_items - self._n_planned) // self.n_workers
-                self._size = next_size(self._size, results.ended - results.began, n_left)
+            if self.chunksize is None and (self._backend.is_granting or self.n_items is not None):
+                n_left = MANY if self.n_items is None else self.n_items - self._n_planned
+                seconds = (results.ended - results.began) / self._backend.claim_cost
+                self._size = next_size(self._size, seconds, n_left // self.n_workers)
         if self.pool.trace is not None:
             self.pool.trace(Span(rank, results.start, stop, results.began, results.ended))
 
@@ -265,11 +274,18 @@ class MapCall:
 
     def _fetch(self) -> None:
         """Take the next claim from the iterator, if there is one."""
-        items = list(islice(self._iterator or (), self._size))
+        items: list[Any] = []
+        latest = time.monotonic() + PATIENCE
+        for item in islice(self._iterator or (), self._size):
+            items.append(item)
+            # What is there must not wait for what takes long to come.
+            if self.chunksize is None and time.monotonic() >= latest:
+                break
+        else:
+            if len(items) < self._size:
+                self._iterator = None
         if items:
             self._fetched.append(self._plan(len(items), items))
-        if len(items) < self._size:
-            self._iterator = None
 
     def _plan(self, n_items: int, items: list[Any] | None = None) -> Claim:
         start = self._n_planned
@@ -312,7 +328,7 @@ class MapCall:
         """Return how many items of the sequence nobody has claimed."""
         return self.schedule.n_left
 
-    def _settle(self, rank: int) -> None:
+    def settle(self, rank: int) -> None:
         """Make a new process a place of its own: random numbers, number of workers."""
         reseed(self.pool.seed, (*self.number, rank, 0))
         config.set_num_workers(self._share)  # for threads that start in it, without our context

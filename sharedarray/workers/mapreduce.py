@@ -40,7 +40,7 @@ from sharedarray.workers.backend import (
 from sharedarray.workers.constructs import Constructs
 from sharedarray.workers.mapcall import MapCall, Span
 from sharedarray.workers.progress import Progress, reporting
-from sharedarray.workers.worker import current_worker, number_map
+from sharedarray.workers.worker import current_worker, current_workers, number_map
 
 __all__ = ["MapReduce", "MapReduceByThread"]
 
@@ -52,10 +52,11 @@ class MapReduce(Constructs):
 
     Parameters
     ----------
-    backend : {"process", "thread", "serial"} or Backend class, default "process"
-        Who the workers are.
+    backend : {"process", "thread", "serial"} or Backend, default "process"
+        Who the workers are: a name, a class, or an `ExecutorBackend` or `DaskBackend`.
     np : int, optional
-        Number of workers; 0 runs everything in the caller. Default: `cpu_count()`.
+        Number of workers; 0 runs everything in the caller. Default: `cpu_count()`, or what the
+        executor or cluster has.
     seed : int or sequence of int, optional
         From which `local.rng` derives the random numbers of each item. Default: fresh entropy.
     trace : callable, optional
@@ -97,14 +98,14 @@ class MapReduce(Constructs):
 
     def __init__(
         self,
-        backend: str | type[Backend] = ProcessBackend,
+        backend: str | type[Backend] | Backend = ProcessBackend,
         np: int | None = None,
         *,
         seed: int | Sequence[int] | None = None,
         trace: Callable[[Span], object] | None = None,
     ) -> None:
         self._backend = backend_named(backend)
-        self.np = operator.index(config.cpu_count() if np is None else np)
+        self.np = operator.index(self._backend.default_np() if np is None else np)
         if self.np < 0:
             raise ValueError(f"np must be 0 or a positive number of workers, not {np}")
         if seed is None:
@@ -324,9 +325,14 @@ class MapReduce(Constructs):
         n_items = None if isinstance(items, Iterator) else len(items)
         if n_items == 0:
             return None
-        backend, n_workers = self._backend, self.np
+        backend: type[Backend] | Backend = self._backend
+        n_workers = self.np
         is_short = n_items is not None and n_items < minlength
-        if config.get_debug() or is_short or not self.np or not backend.is_parallel:
+        # Its tasks might wait for the place of the one that waits for them.
+        is_within = backend.engine is not None and any(
+            worker.map.engine is backend.engine for worker in current_workers()
+        )
+        if config.get_debug() or is_short or is_within or not self.np or not backend.is_parallel:
             backend, n_workers = SerialBackend, 1
         return MapCall(
             self,
