@@ -16,8 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# The two halves of the tests run beside each other: the one computes, the other mostly waits.
+# Three parts of the tests run beside each other: one computes, one mostly waits, and one has the
+# engines of others, whose processes, threads and ways to pickle would stay with all other tests.
 COMPUTING = ("sharedarray", "sharedarray_ops", "tests/functions", "tests/ops")
+ENGINES = ("test_dask*.py", "test_executor*.py")
 # A small class of each file of asv_bench/benchmarks, each case run once.
 QUICK_BENCHMARKS = (
     r"^(background\.TrackCall|elementwise\.Elementwise.*'f8', 'exp'|fileio\.Fromfile.*'f8'"
@@ -58,7 +60,10 @@ def plan(scratch: Path) -> Iterator[Step]:
     rc.write_text(WITH_WORKERS)
     in_workers = ("coverage", "run", f"--rcfile={rc}", "-m", "pytest", *IN_WORKERS)
     tested = ("coverage", "run", "-m", "pytest")
-    yield "pytest", [(*tested, *COMPUTING), (*tested, *waiting())], ROOT
+    engines = sorted(str(p.relative_to(ROOT)) for e in ENGINES for p in ROOT.glob(f"tests/*/{e}"))
+    others = [f"--ignore={path}" for path in engines]
+    parts = [(*COMPUTING, *others), (*waiting(), *others), engines]
+    yield "pytest", [(*tested, *part) for part in parts], ROOT
     yield "pytest, workers measured", [in_workers], ROOT
     yield "coverage: join workers", [("coverage", "combine", "--quiet")], ROOT
     yield "coverage: report", [("coverage", "report")], ROOT

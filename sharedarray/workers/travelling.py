@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copyreg
 import pickle
 import threading
 from collections import ChainMap
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sharedarray.descriptor import Descriptor
+from sharedarray.workers.reports import REGISTERED
 
 try:
     import resource
@@ -48,7 +48,7 @@ def max_descriptors() -> int:
 
 # Classes that travel up in their own way; see copyreg for what such a function returns.
 _reducers: dict[type, Callable[[Any], Any]] = {}
-_dispatch_table: ChainMap[type, Callable[[Any], Any]] = ChainMap(_reducers, copyreg.dispatch_table)
+_dispatch_table: ChainMap[type, Callable[[Any], Any]] = ChainMap(_reducers, REGISTERED)
 
 
 def travels_by(cls: type, reduce: Callable[[Any], Any]) -> None:
