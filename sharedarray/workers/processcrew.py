@@ -48,7 +48,13 @@ from sharedarray.workers.process import (
     signals_blocked,
     streams_kept,
 )
-from sharedarray.workers.reports import Failure, Results, portable, text_of_traceback
+from sharedarray.workers.reports import (
+    Failure,
+    Results,
+    failure_to_load,
+    portable,
+    text_of_traceback,
+)
 from sharedarray.workers.transport import (
     CoordinatorEnd,
     Frame,
@@ -173,10 +179,8 @@ class ProcessCrew:
                 member, frame = self._ready.popleft()
                 try:
                     report = member.end.load(frame)
-                except KeyboardInterrupt:
-                    raise
-                except BaseException as error:  # unpickling runs any code of the result
-                    return member.rank, Failure(error, text_of_traceback(error))
+                except BaseException as error:
+                    return member.rank, failure_to_load(error)
                 if report is not None:
                     return member.rank, report
             if self._death is not None:

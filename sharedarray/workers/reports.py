@@ -5,13 +5,23 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
+import signal
 from collections.abc import Callable
+from functools import partial
 from traceback import format_exception, format_exception_only, format_tb
 from typing import Any, NamedTuple
 
 from sharedarray.errors import LostExceptionType
 
-__all__ = ["REGISTERED", "Claim", "Failure", "Results", "portable", "text_of_traceback"]
+__all__ = [
+    "REGISTERED",
+    "Claim",
+    "Failure",
+    "Results",
+    "failure_to_load",
+    "portable",
+    "text_of_traceback",
+]
 
 
 class Claim(NamedTuple):
@@ -119,6 +129,35 @@ def text_of_traceback(error: BaseException) -> str:
         return "".join(format_exception(type(error), error, inner or frames))
     except BaseException:  # an exception may be of any class, and its attributes run any code
         return f"{''.join(format_tb(inner or frames))}{type(error).__name__}: <unprintable>"
+
+
+def failure_to_load(error: BaseException) -> Failure:
+    """Return the report of a result whose unpickling, which runs any code of its own, has failed.
+
+    What a handler of a signal has raised meanwhile is raised: it has nothing to do with the result.
+    """
+    if isinstance(error, KeyboardInterrupt) or _is_of_handler(error):
+        raise error
+    return Failure(error, text_of_traceback(error))
+
+
+def _is_of_handler(error: BaseException) -> bool:
+    """Return whether an exception has come out of a signal handler: its code is on the way."""
+    handlers = filter(callable, map(signal.getsignal, signal.valid_signals()))
+    codes = {_code_of(handler) for handler in handlers} - {None}
+    frames = error.__traceback__
+    while frames is not None:
+        if frames.tb_frame.f_code in codes:
+            return True
+        frames = frames.tb_next
+    return False
+
+
+def _code_of(handler: Any) -> Any:
+    """Return the code object that runs when a handler is called, None if it is no Python code."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    return getattr(handler, "__code__", getattr(type(handler).__call__, "__code__", None))
 
 
 def _text_of(error: BaseException) -> str:

@@ -32,7 +32,7 @@ import numpy as np
 from sharedarray.errors import WorkerDied
 from sharedarray.workers.crew import NothingYet, Report, Work
 from sharedarray.workers.remote import Errand, FarSchedule, Parcel
-from sharedarray.workers.reports import Claim, Failure, text_of_traceback
+from sharedarray.workers.reports import Claim, Failure, failure_to_load, text_of_traceback
 from sharedarray.workers.shipping import REFERENCE, VALUE, dumps, loads
 
 if TYPE_CHECKING:
@@ -231,10 +231,8 @@ class TaskCrew:
             return None
         try:
             return loads(reply)  # type: ignore[no-any-return]  # of `run_claim`
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # unpickling runs any code of the result
-            return Failure(error, text_of_traceback(error))
+        except BaseException as error:
+            return failure_to_load(error)
 
     def _lost(self, rank: int, flight: Flight, error: BaseException) -> Report | None:
         """Raise for a worker that has died; an engine may send its claim again."""

@@ -200,6 +200,42 @@ check_reuse(pool)
 # SIGTERM with a handler
 
 
+@pytest.mark.parametrize("error", [SystemExit, ValueError])
+@pytest.mark.parametrize("handler", ["handler", "partial(handler)", "Handler()", "Handler().run"])
+def test_handler_raises_while_a_result_is_unpickled(tmp_path, error, handler):
+    source = f"""
+from functools import partial
+
+def handler(*_):
+    raise {error.__name__}("of the handler")
+
+class Handler:
+    def __call__(self, *_):
+        handler()
+    run = __call__
+
+class Result:
+    def __setstate__(self, state):
+        if os.getpid() == coordinator:
+            os.kill(coordinator, signal.SIGURG)
+            for _ in range(1000):
+                pass
+            raise LookupError("of the result")
+    def __getstate__(self):
+        return 1
+
+coordinator = os.getpid()
+pool = MapReduce(np=2)
+error = expect(WorkerException, lambda: pool.map(lambda i: Result(), range(9)))
+assert type(error.reason) is LookupError
+signal.signal(signal.SIGURG, {handler})
+with clean():
+    expect({error.__name__}, lambda: pool.map(lambda i: Result(), range(9)))
+check_reuse(pool)
+"""
+    run_fault(source, tmp_path)
+
+
 def test_handler_of_the_application_runs_in_the_coordinator_only(tmp_path):
     source = """
 def handler(number, frame):
