@@ -6,8 +6,9 @@
                                                                       '-> plot, at the end
 
 The figures name classes that asv runs as well; what they measure is said there alone. They take
-both ways by turns and give the median, so that a ratio shows little of what drifts. What takes a
-CPU away all the time it does show: work for two workers has one. The last line says how much.
+both ways by turns and give the median, so that a ratio shows little of what drifts, and with it how
+far the next median may be from it. What takes a CPU away all the time a ratio does show: work for
+two workers has one. The last line says how much.
 """
 
 from __future__ import annotations
@@ -35,9 +36,12 @@ FIGURES = Path("benchmarks") / "figures.py"
 FULL = "SHAREDARRAY_BENCH_FULL"
 
 MORE_IS_BETTER = ("x", "items/s")
+# More of a value, up or down, is said to be noise.
+NOISY = 0.05
 NOTES = """\
-x: how many times as long NumPy takes, by turns, the median. Met: "yes" and "NO" are about the
-limit, "aim" is more than that, "-" is a size that is smaller than the figure's, or not measured."""
+x: how many times as long NumPy takes, by turns, the median, and by how much the next one may
+differ; "noisy" is more than 5 %. Met: "yes" and "NO" are about the limit, "aim" is more than that,
+"-" is a size that is smaller than the figure's, or not measured."""
 
 
 @dataclass(frozen=True)
@@ -172,15 +176,16 @@ class _Run:
     def table(self, table: list[Case]) -> list[tuple[Case, float]]:
         """Return the cases that have a value, with it."""
         width = max(len(case.name) for case in table) + 2
-        print(f"{'figure':<{width}}{'measured':>17}  {'limit':>17}  {'aim':>15}  met")
+        print(f"{'figure':<{width}}{'measured':>17}{'':7}  {'limit':>17}  {'aim':>15}  met")
         rows = []
         for case in table:
             print(f"{case.name:<{width}}", end="", flush=True)
             outcome = self._measure(case)
             measured, aim = quantity(outcome.value, case.unit), _mark(case.aim, case.unit)
             limit = f"{'>=' if case.more_is_better else '<='} {_mark(case.limit, case.unit)}"
-            verdict = f"{case.verdict(outcome.value)}{_because(outcome)}"
-            print(f"{measured:>17}  {limit:>17}  {aim:>15}  {verdict}", flush=True)
+            verdict = f"{case.verdict(outcome.value)}{_remark(outcome)}"
+            spread = _percent(outcome.spread)
+            print(f"{measured:>17}{spread:>7}  {limit:>17}  {aim:>15}  {verdict}", flush=True)
             if outcome.value is not None:
                 rows.append((case, outcome.value))
         print(f"\n{NOTES}")
@@ -191,8 +196,9 @@ class _Run:
         counts = worker_counts(config.get_num_workers())
         width = max(len(case.name) for case in curves) + 2
         print("\nHow many times as long one worker takes:")
-        print(f"{'workers':<{width}}" + "".join(f"{n:>8}" for n in counts))
-        print(f"{'ideal':<{width}}" + "".join(f"{f'{n}x':>8}" for n in counts))
+        print(f"{'workers':<{width}}" + "".join(f"{n:>8}{'':7}" for n in counts).rstrip())
+        ideal = "".join(f"{f'{n}x':>8}{'':7}" for n in counts)
+        print(f"{'ideal':<{width}}{ideal}".rstrip())
         found = {}
         for case in curves:
             print(f"{case.name:<{width}}", end="", flush=True)
@@ -200,10 +206,11 @@ class _Run:
             reasons: dict[str, None] = {}
             for n in counts:
                 outcome = self._measure(replace(case, params={**case.params, "workers": str(n)}))
-                print(f"{quantity(outcome.value, case.unit):>8}", end="", flush=True)
+                measured = quantity(outcome.value, case.unit)
+                print(f"{measured:>8}{_percent(outcome.spread):>7}", end="", flush=True)
                 if outcome.value is not None:
                     points.append((n, outcome.value))
-                reasons[_because(outcome)] = None
+                reasons[_remark(outcome)] = None
             print(*reasons, sep="")
             found[case.name] = points
         return found
@@ -262,9 +269,15 @@ def _bar(
     return plotting.Bar(case.name, label, length, limit, aim, case.verdict(value))
 
 
-def _because(outcome: Outcome) -> str:
+def _percent(spread: float | None) -> str:
+    """Return a spread as the table shows it, beside its value."""
+    return "" if spread is None else f"+-{100 * spread:.0f}%"
+
+
+def _remark(outcome: Outcome) -> str:
+    """Return what there is to say of a value, or why there is none."""
     if outcome.value is not None:
-        return ""
+        return "  noisy" if (outcome.spread or 0.0) > NOISY else ""
     return f"  {'FAILED: ' if outcome.is_failure else ''}{outcome.why}"
 
 

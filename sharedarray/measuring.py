@@ -5,7 +5,7 @@
     command                                    child, the leader of a session
     -------                                    ------------------------------
     measure(case) -- python -m this module --> import the class, setup, method, teardown
-    wait, the child unreaped                   stdout: {"value": 7.9} or {"skipped": "why"}
+    wait, the child unreaped                   stdout: {"value": 7.9, ...} or {"skipped": "why"}
     kill what is left of the session  <------- end
 
 Guarantees
@@ -52,11 +52,14 @@ class Outcome(NamedTuple):
         Why there is none, in one line.
     is_failure : bool
         Whether it failed; a benchmark that does not apply here is none.
+    spread : float or None
+        By which part of the value another measurement may differ, where the benchmark says it.
     """
 
     value: float | None
     why: str = ""
     is_failure: bool = False
+    spread: float | None = None
 
 
 def measure(
@@ -115,7 +118,7 @@ def _outcome(returncode: int, out: list[str], err: list[str]) -> Outcome:
     if returncode or not out:
         return Outcome(None, err[-1] if err else f"exit code {returncode}", True)
     said: dict[str, Any] = json.loads(out[-1])  # before it, a benchmark may have printed
-    return Outcome(said.get("value"), said.get("skipped", ""))
+    return Outcome(said.get("value"), said.get("skipped", ""), spread=said.get("spread"))
 
 
 def _run(benchmark: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,12 +130,12 @@ def _run(benchmark: str, params: Mapping[str, Any]) -> dict[str, Any]:
     signal.alarm(int(getattr(instance, "timeout", TIMEOUT)))
     try:
         getattr(instance, "setup", _nothing)(*values)
-        value = float(getattr(instance, method)(*values))
+        value = getattr(instance, method)(*values)
     except NotImplementedError as error:  # asv's way to skip parameters
         return {"skipped": str(error)}
     finally:
         getattr(instance, "teardown", _nothing)(*values)
-    return {"value": value}
+    return {"value": float(value), "spread": getattr(value, "spread", None)}
 
 
 def _nothing(*values: object) -> None:

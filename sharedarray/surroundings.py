@@ -7,7 +7,7 @@ import platform
 import re
 from datetime import date
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -51,18 +51,24 @@ class OtherLoad:
         Returns
         -------
         float
-            What the system was busy beyond this process and the children that it has waited for.
+            What the system was busy beyond this process and the children that it has waited for;
+            0 where there is no ``/proc/stat``.
         """
         seconds = _seconds_of_others() - self._before
         return max(0.0, seconds / (perf_counter() - self._began))
 
 
 def _seconds_of_others() -> float:
-    """Return the CPU time since the start of the system that was not ours; Linux."""
-    words = Path("/proc/stat").read_text().split(maxsplit=9)
-    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, words[1:9])
-    ticks = user + nice + system + irq + softirq + steal
-    return ticks / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+    """Return the CPU time that was not ours, since some moment in the past."""
+    try:
+        total, *lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return 0.0
+    n_cpus = sum(re.match(r"cpu\d", line) is not None for line in lines)
+    # The system measures how long CPUs are idle. How long they are busy it samples at its ticks,
+    # which is wrong by 10 per cent of a turn of some tenths of a second.
+    idle = sum(map(int, total.split()[4:6])) / os.sysconf("SC_CLK_TCK")
+    return n_cpus * perf_counter() - idle - process_time() - sum(os.times()[2:4])
 
 
 def _cpu() -> str:

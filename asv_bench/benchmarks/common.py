@@ -1,26 +1,24 @@
-"""Data by distribution, and the comparison of two ways to do the same work."""
+"""Data by distribution, and what the parameters of benchmarks mean."""
 
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Callable
 from functools import lru_cache
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import sharedarray
+from benchmarks.pairs import ratio as ratio
 
-IMPLEMENTATIONS = ["numpy", "sharedarray"]
-WORKERS = ["1", "all"]
+# The first of each is what the pages show until another is chosen.
+IMPLEMENTATIONS = ["sharedarray", "numpy"]
+WORKERS = ["all", "1"]
 
 # Sizes of the published figures take minutes and gigabytes: only where they are asked for.
 FULL = os.environ.get("SHAREDARRAY_BENCH_FULL") == "1"
-PAIRS = 5  # at least
-SECONDS = 2.0  # of measuring, at least: what is short is repeated more often
 
 Data = NDArray[Any]
 
@@ -109,36 +107,3 @@ def skip_unless_full(size: int, limit: int) -> None:
 
 def set_workers(workers: str) -> None:
     sharedarray.set_num_workers(None if workers == "all" else int(workers))
-
-
-def ratio(
-    of_numpy: Callable[[], Any],
-    ours: Callable[[], Any],
-    prepare: Callable[[], Any] = lambda: None,
-    n_pairs: int = PAIRS,
-) -> float:
-    """Return how many times as long NumPy takes: the median over pairs, one after the other.
-
-    The times of the two drift together with the machine's clock and its other load, so their ratio
-    within a pair is steadier than either. The first pair warms up and does not count.
-
-    More is better, which asv does not know: to `asv continuous` and `asv compare`, a ratio that has
-    grown is worse. The configuration keeps ratios out of its list of regressions.
-    """
-
-    def seconds_of(work: Callable[[], Any]) -> float:
-        prepare()
-        began = perf_counter()
-        result = work()
-        seconds = perf_counter() - began
-        del result
-        return seconds
-
-    seconds_of(of_numpy), seconds_of(ours)
-    ratios: list[float] = []
-    total = 0.0
-    while len(ratios) < n_pairs or total < SECONDS:
-        pair = seconds_of(of_numpy), seconds_of(ours)
-        ratios.append(pair[0] / pair[1])
-        total += sum(pair)
-    return statistics.median(ratios)

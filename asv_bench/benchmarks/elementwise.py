@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from timeit import repeat
 
 import numpy as np
@@ -78,7 +79,44 @@ class TrackElementwise:
         self.run = OPERATIONS[operation]
 
     def track_ratio(self, *params):
-        return ratio(lambda: self.run(*self.private), lambda: self.run(*self.shared), n_pairs=9)
+        return ratio(lambda: self.run(*self.private), lambda: self.run(*self.shared))
+
+
+# What each package makes of the same words.
+EXPRESSIONS = {
+    "exp": "exp(a)",
+    "add": "a + b",
+    "hypot": "sqrt(a * a + b * b)",
+}
+
+
+class Peers:
+    """What else a user may have installed; each with all of the machine that it takes."""
+
+    params = [[SIZE], ["f8"], [*EXPRESSIONS], ["sharedarray", "numpy", "numexpr", "torch"]]
+    param_names = ["size", "dtype", "operation", "implementation"]
+
+    def setup(self, size, dtype, operation, implementation):
+        values = data(size, dtype, "random")
+        self.run = _peer(implementation, EXPRESSIONS[operation], values.copy(), values.copy())
+        self.run()  # numexpr compiles what is new to it
+
+    def time_expression(self, *params):
+        self.run()
+
+
+def _peer(name, expression, a, b):
+    """Return the evaluation of an expression by a package."""
+    try:
+        package = import_module("numpy" if name == "sharedarray" else name)
+    except ImportError as error:
+        raise NotImplementedError(f"{name} is not installed") from error
+    if name == "numexpr":
+        return lambda: package.evaluate(expression, {"a": a, "b": b})
+    if name != "numpy":
+        array = sharedarray.array if name == "sharedarray" else package.from_numpy
+        a, b = array(a), array(b)
+    return eval(f"lambda: {expression}", {**vars(package), "a": a, "b": b})
 
 
 class TrackSmallElementwise:

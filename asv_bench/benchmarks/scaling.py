@@ -44,4 +44,4 @@ class TrackScaling:
             if operation == "sort":
                 np.copyto(self.shared, self.source)
 
-        return ratio(lambda: with_workers(1), lambda: with_workers(int(workers)), unsort, n_pairs=9)
+        return ratio(lambda: with_workers(1), lambda: with_workers(int(workers)), unsort)

@@ -18,6 +18,7 @@ from benchmarks.common import (
     set_workers,
     skip_unless_full,
 )
+from benchmarks.pairs import Ratio
 from benchmarks.watching import share_with_gil
 
 SIZE = 2_000_000  # large enough for the workers
@@ -107,9 +108,9 @@ class TrackKeyValueSort:
 
     def track_estimate(self, *params):
         beside_sort = ratio(
-            self.private.sort, lambda: sharedarray.argsort(self.source), self.unsort, n_pairs=9
+            self.private.sort, lambda: sharedarray.argsort(self.source), self.unsort
         )
-        return beside_sort * self.of_numpys_sort
+        return Ratio(beside_sort * self.of_numpys_sort, beside_sort.spread)
 
     def unsort(self):
         self.private[:] = self.source
@@ -195,7 +196,7 @@ class Peers:
     params = [
         [SIZE, FULL_SIZE],
         ["f8", "i8"],
-        ["numpy", "numpy stable", "sharedarray", "polars", "torch", "pyarrow"],
+        ["sharedarray", "numpy", "numpy stable", "polars", "torch", "pyarrow"],
     ]
     param_names = ["size", "dtype", "implementation"]
     timeout = 600

@@ -23,6 +23,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="made for Linux"
 TINY = """
 import os, subprocess, sys, sharedarray
 
+class Ratio(float):
+    def __new__(cls, value, spread):
+        self = super().__new__(cls, value)
+        self.spread = spread
+        return self
+
 class Track:
     params = [[1, 2], ["a"]]
     param_names = ["size", "letter"]
@@ -32,6 +38,10 @@ class Track:
     def track_ratio(self, *params):
         print("noise")
         return self.value
+    def track_sure(self, *params):
+        return Ratio(self.value, 0.05)
+    def track_unsure(self, *params):
+        return Ratio(self.value, 0.051)
     def track_skipped(self, *params):
         raise NotImplementedError("no such peer")
     def track_wrong(self, *params):
@@ -77,6 +87,8 @@ FIGURES = [
     sized("best {size}", "Track.track_ratio", 6.4, 6.5),
     sized("bad {size}", "Track.track_ratio", 6.6),
     sized("slow {size}", "Track.track_ratio", 6.4, 6.3, "ms"),
+    sized("sure", "Track.track_sure", 6.5),
+    sized("unsure", "Track.track_unsure", 6.6),
     sized("absent", "Track.track_skipped", 1),
     sized("wrong", "Track.track_wrong", 1),
     sized("killed", "Track.track_killed", 1),
@@ -104,7 +116,7 @@ def rows(done):
 
 
 def test_table(benchmarks, call):
-    only = "good|best|bad|slow|absent"
+    only = "good|best|bad|slow|sure|absent"
     done = call("bench", "--benchmarks", benchmarks, "--only", only, "-w", 3)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -114,6 +126,8 @@ def test_table(benchmarks, call):
         "best 2": ["6.50x", ">= 6.4x", "6.5x", "aim"],
         "bad 2": ["6.50x", ">= 6.6x", "-", "NO"],
         "slow 2": ["6.50 ms", "<= 6.4 ms", "6.3 ms", "NO"],
+        "sure": ["6.50x", "+-5%", ">= 6.5x", "-", "yes"],
+        "unsure": ["6.50x", "+-5%", ">= 6.6x", "-", "NO", "noisy"],
         "absent": ["-", ">= 1x", "-", "-", "no such peer"],
     }
     assert re.match(r"\d{4}-\d\d-\d\d, sharedarray.*, NumPy .*, workers: 3\n.* CPUs, ", done.stdout)
@@ -209,7 +223,7 @@ def test_benchmark_that_hangs(benchmarks, tmp_path):
 
     outcome = measure(benchmarks, "tiny.Other.track_hang", {}, os.environ | {"PIDS": str(pids)})
 
-    assert outcome == (None, "it took longer than its timeout", True)
+    assert outcome == (None, "it took longer than its timeout", True, None)
     assert_gone(map(int, pids.read_text().split()))
 
 
@@ -259,30 +273,6 @@ def asv_bench(monkeypatch):
     yield
     for name in [name for name in sys.modules if re.match(r"benchmarks\b", name)]:
         del sys.modules[name]
-
-
-@pytest.mark.parametrize(("n_pairs", "n_expected"), [(3, 4), (1, 3)])
-def test_ratio_is_the_median_of_pairs_by_turns(asv_bench, monkeypatch, n_pairs, n_expected):
-    common = importlib.import_module("benchmarks.common")
-    clock, events = [0.0], []
-    of_numpy = iter([50.0, 6.0, 1.0, 4.0])  # the first warms up
-
-    def work(name, seconds):
-        events.append(name)
-        clock[0] += seconds
-
-    monkeypatch.setattr(common, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(common, "SECONDS", 10.0)
-
-    found = common.ratio(
-        lambda: work("numpy", next(of_numpy)),
-        lambda: work("ours", 2.0),
-        lambda: work("prepare", 100.0),
-        n_pairs,
-    )
-
-    assert events == ["prepare", "numpy", "prepare", "ours"] * n_expected
-    assert found == {4: 2.0, 3: 1.75}[n_expected]
 
 
 def test_children_that_were_waited_for_are_no_other_programs():
