@@ -10,7 +10,8 @@ with NumPy's own results (`sort`, `argsort`, `sum`, `fromfile`), and pools for o
 SharedArray([1, 2, 0])
 """
 
-from sharedarray.check import NumPyReport, check_numpy
+from typing import TYPE_CHECKING
+
 from sharedarray.config import (
     cpu_count,
     get_debug,
@@ -30,6 +31,7 @@ from sharedarray.errors import (
     WorkerDied,
     WorkerException,
 )
+from sharedarray.firstuse import facade as _facade
 from sharedarray.functions import (
     all,
     any,
@@ -91,11 +93,27 @@ from sharedarray.memory.creation import (
 from sharedarray.memory.named import list_named, unlink
 from sharedarray.parallel_switch import get_parallel, parallel, set_parallel
 from sharedarray.workers.backend import ProcessBackend, SerialBackend, ThreadBackend
-from sharedarray.workers.background import background, background_by_thread
-from sharedarray.workers.daskbackend import DaskBackend
-from sharedarray.workers.executor import ExecutorBackend
 from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
-from sharedarray.workers.parallel import Parallel, Private, Reduction, Shared
+
+# A third of what the import would take, for what not every program uses.
+if TYPE_CHECKING:
+    from sharedarray.check import NumPyReport, check_numpy
+    from sharedarray.workers.background import background, background_by_thread
+    from sharedarray.workers.daskbackend import DaskBackend
+    from sharedarray.workers.executor import ExecutorBackend
+    from sharedarray.workers.parallel import Parallel, Private, Reduction, Shared
+else:
+    __getattr__, __dir__ = _facade(
+        globals(),
+        {
+            "sharedarray.check": ("NumPyReport", "check_numpy"),
+            "sharedarray.workers.background": ("background", "background_by_thread"),
+            "sharedarray.workers.daskbackend": ("DaskBackend",),
+            "sharedarray.workers.executor": ("ExecutorBackend",),
+            "sharedarray.workers.parallel": ("Parallel", "Private", "Reduction", "Shared"),
+        },
+        for_workers=("sharedarray.workers.background", "sharedarray.workers.parallel"),
+    )
 
 __all__ = [
     "DaskBackend",

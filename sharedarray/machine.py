@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from itertools import accumulate
 
 import numpy as np
 
@@ -20,10 +20,10 @@ except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
 # Where Linux tells about limits; attributes of the module, so that they can be pointed elsewhere.
-CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
-CGROUP_ROOT = Path("/sys/fs/cgroup")
-MAX_MAP_COUNT = Path("/proc/sys/vm/max_map_count")
-SHMEM_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
+CGROUP_OF_PROCESS = "/proc/self/cgroup"
+CGROUP_ROOT = "/sys/fs/cgroup"
+MAX_MAP_COUNT = "/proc/sys/vm/max_map_count"
+SHMEM_HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
 
 def cpus() -> tuple[int, str]:
@@ -69,7 +69,7 @@ def total_memory() -> int:
 
 def available_memory() -> int | None:
     """Return how many bytes could be had without swapping, None where the kernel does not say."""
-    _, found, rest = _read(Path("/proc/meminfo")).partition("MemAvailable:")
+    _, found, rest = _read("/proc/meminfo").partition("MemAvailable:")
     return int(rest.split()[0]) * 1024 if found else None
 
 
@@ -83,12 +83,12 @@ def oom_kills() -> int:
 
 
 @functools.cache
-def _memory_events() -> Path:
+def _memory_events() -> str:
     """Return where the cgroup of this process (v2) counts what its memory limit has done."""
     for line in _read(CGROUP_OF_PROCESS).splitlines():
         if line.startswith("0::"):
-            return CGROUP_ROOT / line[3:].lstrip("/") / "memory.events"
-    return CGROUP_ROOT / "memory.events"
+            return f"{CGROUP_ROOT}/{line[3:]}/memory.events"
+    return f"{CGROUP_ROOT}/memory.events"
 
 
 def memory_size() -> str:
@@ -143,23 +143,26 @@ def _cgroup_numbers(controller: str, unified: str, *legacy: str) -> Iterator[tup
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if controllers == "":
-            roots, files = [CGROUP_ROOT, CGROUP_ROOT / "unified"], [unified]
+            roots, files = [CGROUP_ROOT, f"{CGROUP_ROOT}/unified"], [unified]
         elif controller in controllers.split(","):
-            roots, files = [CGROUP_ROOT / controller, CGROUP_ROOT / controllers], list(legacy)
+            roots = [f"{CGROUP_ROOT}/{controller}", f"{CGROUP_ROOT}/{controllers}"]
+            files = list(legacy)
         else:
             continue
-        inside = PurePosixPath(path.lstrip("/"))
+        folders = list(accumulate(filter(None, path.split("/")), "{}/{}".format, initial=""))
         for root in roots:
-            for folder in (inside, *inside.parents):
-                words = " ".join(_read(root / folder / file) for file in files).split()
+            for folder in folders:
+                words = " ".join(_read(f"{root}{folder}/{file}") for file in files).split()
                 numbers = tuple(int(word) for word in words if word.isdecimal() and int(word) > 0)
                 if len(numbers) == len(words) == len(legacy):
                     yield numbers
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     """Return the text of a small file of the kernel, empty if it cannot be read."""
     try:
-        return path.read_text(encoding="ascii", errors="replace")
+        # To import pathlib takes 3 ms, here and where else it is not used.
+        with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123
+            return file.read()
     except OSError:
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import sys
 import threading
 import time
 import warnings
@@ -123,6 +124,19 @@ def listing(folder: str) -> list[str]:
         return os.listdir(folder)  # noqa: PTH208 - Path costs 5 times as much
     except OSError:  # another platform
         return []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def end_what_multiprocessing_has_started() -> Iterator[None]:
+    """End the process that multiprocessing keeps for good: later tests want no child at all.
+
+    It comes with the clusters and executors of a module, and this fixture ends after theirs.
+    """
+    yield
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    if module is not None and module._resource_tracker._pid is not None:
+        gc.collect()  # it is told of what is freed, or would be started again for that
+        module._resource_tracker._stop()
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,10 @@ nothing, and on a tiny bad project, where it must complain.
 from __future__ import annotations
 
 import ast
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -29,6 +27,7 @@ MAY_IMPORT = {
     "sharedarray.errors": (),
     "sharedarray.forks": (),
     "sharedarray.descriptor": (),
+    "sharedarray.firstuse": (),
     "sharedarray.machine": ("sharedarray.errors",),
     "sharedarray.config": ("sharedarray.errors", "sharedarray.forks", "sharedarray.machine"),
     "sharedarray.memory": (
@@ -43,6 +42,7 @@ MAY_IMPORT = {
         "sharedarray.config",
         "sharedarray.forks",
         "sharedarray.descriptor",
+        "sharedarray.firstuse",
         "sharedarray.workers",
     ),
     "sharedarray": ("sharedarray", "sharedarray_ops"),
@@ -55,8 +55,6 @@ ONLY_IN = {
     "os.fork": ("sharedarray.workers.process",),
     "threading.Thread": ("sharedarray.workers.threadcrew",),
 }
-
-HEAVY = ("asyncio", "ctypes", "concurrent.futures.process", "multiprocessing")
 
 
 @dataclass(frozen=True)
@@ -173,16 +171,35 @@ def facade_is_sorted_and_complete(module: Module) -> Iterator[str]:
                 exported = ast.literal_eval(value)
             case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
                 bound.append(name)
+            case ast.If(
+                ast.Name("TYPE_CHECKING"), body, [ast.Assign(value=ast.Call(args=[_, table]))]
+            ):
+                for_type_checkers = {
+                    line.module: tuple(alias.name for alias in line.names)
+                    for line in body
+                    if isinstance(line, ast.ImportFrom)
+                }
+                bound += chain.from_iterable(for_type_checkers.values())
+                if ast.literal_eval(table) != for_type_checkers:
+                    yield "type checkers see other names than those that are loaded by first use"
             case ast.Expr(ast.Constant()):
                 pass
             case _:
                 yield f"sharedarray:{node.lineno} is logic in a façade"
     if exported != sorted(set(exported)):
         yield "sharedarray.__all__ is not sorted, or names something twice"
-    public = {name for name in bound if not name.startswith("_")} - {"annotations"}
+    public = {name for name in bound if not name.startswith("_")} - {"annotations", "TYPE_CHECKING"}
     if extra := public ^ {name for name in exported if not name.startswith("_")}:
         yield f"bound or in __all__, but not both: {sorted(extra)}"
 
+
+FIRST_USE = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from a import {name}
+else:
+    __getattr__, __dir__ = facade(globals(), {{"a": ("{loaded}",)}})
+"""
 
 RULES: list[Callable[[Module], Iterator[str]]] = [
     arrow,
@@ -252,6 +269,16 @@ def test_project_keeps_the_rule(rule):
         (facade_is_sorted_and_complete, "sharedarray", "from a import b\n__all__ = ['b', 'b']"),
         (facade_is_sorted_and_complete, "sharedarray", "import os\n__all__ = []"),
         (facade_is_sorted_and_complete, "sharedarray", "def f(): ...\n__all__ = ['f']"),
+        (
+            facade_is_sorted_and_complete,
+            "sharedarray",
+            f"{FIRST_USE.format(name='c', loaded='d')}\n__all__ = ['c']",
+        ),
+        (
+            facade_is_sorted_and_complete,
+            "sharedarray",
+            f"{FIRST_USE.format(name='c', loaded='c')}\n__all__ = []",
+        ),
     ],
 )
 def test_rule_complains(rule, name, source):
@@ -282,70 +309,15 @@ def test_rule_complains(rule, name, source):
             "sharedarray",
             "'Doc.'\nfrom a import B, c\n__version__ = '1'\n__all__ = ['B', '__version__', 'c']",
         ),
+        (
+            facade_is_sorted_and_complete,
+            "sharedarray",
+            f"{FIRST_USE.format(name='c', loaded='c')}\n__all__ = ['c']",
+        ),
     ],
 )
 def test_rule_lets_pass(rule, name, source):
     assert list(rule(Module(name, source))) == []
-
-
-# what the source does not show
-
-
-PROBE = """
-import json, os, sys, threading
-forks = []
-os.register_at_fork(before=lambda: forks.append(1))
-before = dict(os.environ)
-import numpy
-of_numpy = set(sys.modules)
-{statement}
-print(json.dumps({{
-    "threads": threading.active_count() - 1,
-    "forks": len(forks),
-    "environment": os.environ != before,
-    "modules": sorted(set(sys.modules) - of_numpy),
-}}))
-"""
-
-
-def probe(statement: str) -> dict[str, object]:
-    """Say what a fresh interpreter does at a statement, beyond what importing NumPy does."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROBE.format(statement=statement)],
-        cwd=ROOT,
-        # A measurement of coverage in the child would load modules and start things itself.
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    facts: dict[str, object] = json.loads(done.stdout)
-    facts["modules"] = [name for name in json.loads(done.stdout)["modules"] if within(name, *HEAVY)]
-    return facts
-
-
-QUIET = {"threads": 0, "forks": 0, "environment": False, "modules": []}
-
-
-def test_import_is_quiet_and_light():
-    assert probe("import sharedarray") == QUIET
-
-
-@pytest.mark.parametrize(
-    ("field", "statement"),
-    [
-        ("threads", "threading.Thread(target=threading.Event().wait, daemon=True).start()"),
-        pytest.param(
-            "forks",
-            "os.waitpid(os.fork() or os._exit(0), 0)",
-            marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork"),
-        ),
-        ("environment", "os.environ['OMP_NUM_THREADS'] = '1'"),
-        ("modules", "import multiprocessing"),
-    ],
-)
-def test_probe_notices(field, statement):
-    assert probe(statement)[field] != QUIET[field]
 
 
 def undocumented(namespace: object, names: list[str]) -> Iterator[str]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from sharedarray.functions import daskarrays
 from sharedarray.functions.common import (
     MIN_ARGSORT,
     MIN_ARGSORT_WORKERS,
@@ -17,6 +16,7 @@ from sharedarray.functions.common import (
     plain,
     pool_for,
 )
+from sharedarray.functions.daskseam import daskarrays, is_dask
 from sharedarray.functions.sortargs import Request, numpy_options, numpy_sorts, requested
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
@@ -104,7 +104,7 @@ def argsort(
     SharedArray([1, 3, 2, 0])
     """
     check_pool(pool)
-    if daskarrays.is_dask(a):
+    if is_dask(a):
         wanted: dict[str, Any] = {"stable": stable, "descending": descending, "dtype": dtype}
         return daskarrays.argsort(a, axis, kind, order, **wanted, out=out, pool=pool)
     source = plain(a)
@@ -113,7 +113,7 @@ def argsort(
     options = (kind, order, stable, descending, out, dtype)
     if all(option is None for option in options):  # at once: few elements take 10 to 1000 us
         if source.size < MIN_ARGSORT:
-            return creation.asarray(np.argsort(source, axis, stable=True))
+            return creation.copy(np.argsort(source, axis, stable=True))
         if source.ndim == 1 and axis in (-1, 0) and _are_few(source):
             result = creation.empty(source.shape, np.intp)
             fewsort.argsort_few(source, result.view(np.ndarray).view(np.uint64))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import operator
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from sharedarray.functions import daskfiles
 from sharedarray.functions.common import MIN_FROMFILE, check_pool, numpy_errors, pool_for
+from sharedarray.functions.daskseam import daskfiles
 from sharedarray.functions.handles import has_own_descriptor, is_path, unwrapped
 from sharedarray.functions.progressing import (
     Progress,
@@ -23,7 +23,7 @@ from sharedarray.functions.progressing import (
 from sharedarray.functions.streams import is_stream, read_stream
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray
-from sharedarray.memory.unfinished import unlinked_on_error
+from sharedarray.memory.unfinished import shortened, unlinked_on_error
 from sharedarray_ops import fileio
 from sharedarray_ops.pool import Pool
 
@@ -156,13 +156,15 @@ def fromfile(
     else:
         with _opened(file) as handle:
             wanted, items, skip = np.dtype(dtype), operator.index(count), operator.index(offset)
-            if is_stream(handle):
+            status = os.fstat(handle.fileno())
+            if is_stream(status):
                 result, n_left_over = read_stream(handle, wanted, items, skip, progress, **where)
                 request = _Request(wanted, 0, len(result), n_left_over)
-            elif (request := _request(handle, wanted, items, skip)) and request.is_large:
+            elif (request := _request(handle, status, wanted, items, skip)) and request.is_large:
                 out = creation.empty(request.n_items, wanted, **where)
                 with unlinked_on_error(name):
-                    result = _read(handle, request, out, pool_for(pool), progress, direct=direct)
+                    workers = pool_for(pool)
+                    result = _read(handle, request, out, workers, progress, direct, name)
             else:
                 found = np.fromfile(handle, dtype, count, offset=offset)
                 result = _in_shared_memory(found, progress, **where)
@@ -191,12 +193,13 @@ class _Request(NamedTuple):
         return self.nbytes >= MIN_FROMFILE
 
 
-def _request(handle: Any, dtype: np.dtype[Any], count: int, offset: int) -> _Request | None:
+def _request(
+    handle: Any, status: os.stat_result, dtype: np.dtype[Any], count: int, offset: int
+) -> _Request | None:
     """Return what to read, or None where NumPy has to: no regular file, or an error to raise."""
-    status = os.fstat(handle.fileno())
     if not stat.S_ISREG(status.st_mode) or dtype.hasobject or not dtype.itemsize:
         return None
-    if count > np.iinfo(np.intp).max:
+    if count > sys.maxsize:
         return None
     start = handle.tell() + offset
     n_bytes = status.st_size - start
@@ -212,8 +215,8 @@ def _read(
     result: SharedArray,
     pool: Pool,
     progress: Progress,
-    *,
     direct: bool,
+    name: str | None,
 ) -> SharedArray:
     """Read in parallel; move the position of `handle` as NumPy would."""
     itemsize = request.dtype.itemsize
@@ -226,7 +229,7 @@ def _read(
             pages.populator(result),
             direct=direct,
         )
-    whole: SharedArray = result[: n_read // itemsize]
+    whole = shortened(result, n_read // itemsize, name)
     handle.seek(request.start + len(whole) * itemsize)
     return whole
 
@@ -235,7 +238,11 @@ def _in_shared_memory(
     found: NDArray[Any], progress: Progress, *, name: str | None, reserve: bool
 ) -> SharedArray:
     """Copy what NumPy has read at once, and tell how much that was."""
-    result = creation.asarray(found, name=name, reserve=reserve)
+    # In an array of NumPy's own class there is no shared memory to be found.
+    make = creation.copy if type(found) is np.ndarray else creation.asarray
+    result = make(found, name=name, reserve=reserve)
+    if progress is None:
+        return result
     with unlinked_on_error(name), reporting_bytes(progress, result.nbytes) as reports:
         reports.add(result.nbytes)
     return result
@@ -258,13 +265,10 @@ def _check_complete(file: Any, result: SharedArray, request: _Request | None, co
         )
 
 
-@contextmanager
-def _opened(file: Any) -> Iterator[Any]:
+def _opened(file: Any) -> AbstractContextManager[Any]:
     """Open a path; check that a file object reads its own descriptor, and flush it."""
     if is_path(file):
-        with open(file, "rb", buffering=0) as handle:  # noqa: PTH123 - bytes paths too
-            yield handle
-        return
+        return open(file, "rb", buffering=0)  # noqa: PTH123 - bytes paths too
     handle = unwrapped(file)
     if not has_own_descriptor(handle):
         raise TypeError(
@@ -273,4 +277,4 @@ def _opened(file: Any) -> Iterator[Any]:
             "sharedarray.array(numpy.frombuffer(file.read(), dtype)), or a file opened with 'rb'"
         )
     handle.flush()
-    yield handle
+    return nullcontext(handle)

@@ -29,7 +29,7 @@ from sharedarray.functions.progressing import Progress, check_progress, reportin
 from sharedarray.functions.streams import check_readable
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray
-from sharedarray.memory.unfinished import unlinked_on_error
+from sharedarray.memory.unfinished import shortened, unlinked_on_error
 from sharedarray_ops import fileio
 from sharedarray_ops.plan import blocks
 from sharedarray_ops.pool import Pool
@@ -139,9 +139,8 @@ def fromfiles(
         n_found = n_read // item.itemsize
         if strict:
             _check_found(names, n_items, n_found)
-    n_valid = _closed_up(raw, ends, n_found * item.itemsize)
-    whole: SharedArray = out[: n_valid // item.itemsize]
-    return whole
+        n_valid = _closed_up(raw, ends, n_found * item.itemsize)
+        return shortened(out, n_valid // item.itemsize, name)
 
 
 def _names(paths: Iterable[FileName]) -> list[str | bytes]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions import daskarrays
 from sharedarray.functions.common import (
     MIN_ARGSORT,
     MIN_LINES,
@@ -19,6 +18,7 @@ from sharedarray.functions.common import (
     plain,
     pool_for,
 )
+from sharedarray.functions.daskseam import daskarrays, is_dask
 from sharedarray.functions.sortargs import Request, numpy_options, numpy_sorts, requested
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
@@ -27,6 +27,9 @@ from sharedarray_ops.keys import is_rankable
 from sharedarray_ops.pool import Pool
 
 __all__ = ["sort"]
+
+# From here on bad arguments are found before the array is copied, which takes 2 us.
+MIN_CHECKED = 1 << 14
 
 
 @implements(np.sort)
@@ -101,15 +104,18 @@ def sort(
     SharedArray([1, 2, 3])
     """
     check_pool(pool)
-    if daskarrays.is_dask(a):
+    if is_dask(a):
         return daskarrays.sort(  # type: ignore[no-any-return]  # a dask array
             a, axis, kind, order, stable=stable, descending=descending, pool=pool
         )
     source = plain(a)
     if axis is None:
         source, axis = source.reshape(-1), -1
-    request = requested(np.sort, source, axis, kind, order, stable, descending)
-    if _is_for_numpy(source, request):
+    if descending is None and _is_short(source):
+        request = None
+    else:
+        request = requested(np.sort, source, axis, kind, order, stable, descending)
+    if request is None or _is_for_numpy(source, request):
         result = creation.copy(source)
         result.view(np.ndarray).sort(axis, kind, order, **numpy_options(stable, descending))
         return result
@@ -139,13 +145,21 @@ def _sort_method(
     if axis is None or kwargs.keys() - {"stable", "descending"} or not plain.flags.writeable:
         plain.sort(axis, kind, order, **kwargs)  # for NumPy's own error
         return
-    request = requested(np.sort, plain, axis, kind, order, stable, descending)
-    if _is_for_numpy(plain, request):
+    if descending is None and _is_short(plain):
+        request = None
+    else:
+        request = requested(np.sort, plain, axis, kind, order, stable, descending)
+    if request is None or _is_for_numpy(plain, request):
         plain.sort(axis, kind, order, **numpy_options(stable, descending))
         return
     workers = pool_for(pool, parallel=plain.size >= MIN_LINES)
     with numpy_errors():
         _sort_in_place(plain, request, workers)
+
+
+def _is_short(a: NDArray[Any]) -> bool:
+    """Return whether NumPy sorts so few elements that it may as well check the arguments then."""
+    return a.size < MIN_CHECKED and _is_below_all(a)
 
 
 def _is_for_numpy(a: NDArray[Any], request: Request) -> bool:
@@ -154,6 +168,10 @@ def _is_for_numpy(a: NDArray[Any], request: Request) -> bool:
         return True
     if request.descending and "descending" not in numpy_options(None, True):
         return False
+    return _is_below_all(a)
+
+
+def _is_below_all(a: NDArray[Any]) -> bool:
     return a.size < (_min_sort(a.dtype) if a.ndim == 1 else MIN_LINES)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sharedarray.functions.progressing import Progress, Reports, reporting_bytes
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray
-from sharedarray.memory.unfinished import unlinked_on_error
+from sharedarray.memory.unfinished import shortened, unlinked_on_error
 
 __all__ = ["check_readable", "is_stream", "read_stream"]
 
@@ -31,10 +31,9 @@ def check_readable(dtype: np.dtype[Any]) -> None:
         raise ValueError(f"items of {dtype!r} have 0 bytes: nothing says how many there are")
 
 
-def is_stream(handle: Any) -> bool:
-    """Return whether a file object reads a pipe, FIFO or socket."""
-    mode = os.fstat(handle.fileno()).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+def is_stream(status: os.stat_result) -> bool:
+    """Return whether it is the status of a pipe, FIFO or socket."""
+    return stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
 
 
 def read_stream(
@@ -84,7 +83,7 @@ def read_stream(
         with unlinked_on_error(name), reporting_bytes(progress, out.nbytes) as reports:
             _drop(handle, offset)
             n_items, n_left_over = divmod(_fill(handle, _bytes_of(out), reports), dtype.itemsize)
-        return out[:n_items], n_left_over
+            return shortened(out, n_items, name), n_left_over
     with reporting_bytes(progress, None) as reports:
         _drop(handle, offset)
         blocks = _all_blocks(handle, reports)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions import daskarrays, daskfiles
 from sharedarray.functions.common import (
     MIN_TOFILE,
     MIN_TOFILE_COPIED,
@@ -22,6 +21,7 @@ from sharedarray.functions.common import (
     plain,
     pool_for,
 )
+from sharedarray.functions.daskseam import daskfiles, is_dask
 from sharedarray.functions.handles import has_own_descriptor, is_path, unwrapped
 from sharedarray.functions.progressing import Progress, check_progress, reporting_bytes
 from sharedarray.memory.array import implements
@@ -113,7 +113,7 @@ def tofile(
     check_progress(progress)
     if not isinstance(sep, str) or not isinstance(format, str):
         raise TypeError(f"sep and format must be str, not {sep!r} and {format!r}")
-    if daskarrays.is_dask(a):
+    if is_dask(a):
         daskfiles.tofile(a, file, sep, pool=pool, progress=progress)
         return
     array = plain(a)

@@ -40,7 +40,7 @@ from sharedarray import forks
 from sharedarray.config import available_memory
 from sharedarray.memory import cache, registry
 from sharedarray.memory.filling import fill
-from sharedarray.memory.segment import Block, Lease, Segment
+from sharedarray.memory.segment import PAGE_NBYTES, Block, Lease, Segment
 
 __all__ = ["SLAB_MAX_NBYTES", "SLAB_NBYTES", "Block", "allocate", "new_block"]
 
@@ -90,9 +90,15 @@ class _Slab:
         except IndexError:
             pass
         try:
-            return self.fresh.pop(), False
+            offset = self.fresh.pop()
         except IndexError:
             return None
+        # The page behind the block, which is the next one's first: where there is none, AMD's
+        # processors take 3 us longer to sort it, for NumPy's masked loads reach behind its end.
+        behind = offset + self.segment.step
+        if behind % PAGE_NBYTES == 0 and behind < SLAB_NBYTES:
+            self.segment.bytes[behind]
+        return offset, False
 
 
 class _SizeClass:

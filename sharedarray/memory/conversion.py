@@ -282,7 +282,8 @@ def _shared(
 
 
 def _copied(source: np.ndarray, order: _Order, name: str | None, reserve: bool) -> SharedArray:
-    refuse_objects(source.dtype)
+    if source.dtype.hasobject:
+        refuse_objects(source.dtype)
     like = np.empty_like(source, order=order, subok=False)
     return filled(new_array(like, name=name, reserve=reserve), source)
 

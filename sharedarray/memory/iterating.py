@@ -26,7 +26,6 @@ from sharedarray.memory import pages
 from sharedarray.memory.array import SharedArray, new_array, refuse_objects
 from sharedarray.memory.conversion import asarray
 from sharedarray.memory.filling import fill
-from sharedarray.memory.segment import PAGE_NBYTES
 from sharedarray.memory.shapes import as_numpy, is_ours
 from sharedarray.memory.unfinished import unlinked_on_error
 
@@ -45,9 +44,7 @@ TRIMMED = 1 << 20
 # Bytes that are copied before their old pages are given back.
 STEP = 8 << 20
 
-# Linux; through madvise, as in `pages`.
-_MADV_REMOVE = 9
-_TOO_SHORT = re.compile(r"iterator too short: Expected \d+ but iterator had only (\d+) items\.")
+_TOO_SHORT = r"iterator too short: Expected \d+ but iterator had only (\d+) items\."
 # Containers that say how many items they will give, and give them once more if need be.
 _SIZED: tuple[type, ...] = (list, tuple, range)
 
@@ -151,7 +148,7 @@ def _counted(
             try:
                 block = np.fromiter(iterator, dtype, n_wanted)
             except ValueError as error:
-                found = _TOO_SHORT.fullmatch(str(error))
+                found = re.fullmatch(_TOO_SHORT, str(error))
                 if found is None:
                     raise
                 message = f"Expected {count} but iterator had only {start + int(found[1])} items."
@@ -223,16 +220,5 @@ def _grown(
     for start in range(0, n_items, step):
         part = source[start : start + step]
         fill(target[start : start + len(part)], part)
-        _give_back(part)
+        pages.give_back(part)
     return out
-
-
-def _give_back(part: NDArray[Any]) -> None:
-    """Free the whole pages of a part of a shared array, which are zero from then on."""
-    madvise = pages.madvise()
-    if madvise is None or not sys.platform.startswith("linux"):
-        return
-    start = -(-part.ctypes.data // PAGE_NBYTES) * PAGE_NBYTES
-    stop = (part.ctypes.data + part.nbytes) // PAGE_NBYTES * PAGE_NBYTES
-    if start < stop:
-        madvise(start, stop - start, _MADV_REMOVE)

@@ -8,6 +8,7 @@ other threads run meanwhile.
 from __future__ import annotations
 
 import ctypes
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from sharedarray.memory import registry
 from sharedarray.memory.segment import PAGE_NBYTES
 
-__all__ = ["madvise", "populate", "populator"]
+__all__ = ["give_back", "madvise", "populate", "populator"]
 
 # Linux 5.14; the mmap module has no name for it, and its madvise() keeps the GIL.
 _MADV_POPULATE_WRITE = 23
+# Makes a hole in the memory of all who share it; only Linux has it.
+_MADV_REMOVE = 9
 
 
 def populator(array: NDArray[Any]) -> Any:
@@ -45,6 +48,17 @@ def populate(part: NDArray[Any]) -> None:
     start = address - address % PAGE_NBYTES
     # Whatever it says, the pages come at the first touch otherwise.
     madvise()(start, address + part.nbytes - start, _MADV_POPULATE_WRITE)
+
+
+def give_back(part: NDArray[Any]) -> None:
+    """Free the whole pages of a contiguous part of a shared array: zero from then on, on Linux."""
+    if madvise() is None or not sys.platform.startswith("linux"):
+        return
+    address = registry.address_of(np.asarray(part))
+    start = -(-address // PAGE_NBYTES) * PAGE_NBYTES
+    stop = (address + part.nbytes) // PAGE_NBYTES * PAGE_NBYTES
+    if start < stop:
+        madvise()(start, stop - start, _MADV_REMOVE)
 
 
 @lru_cache(maxsize=1)

@@ -37,7 +37,7 @@ _ADVICE = (
 )
 # What dtype.str may be without Python objects: np.dtype of any other text ("f8,f8", "O") is not
 # asked for.
-_PLAIN_DTYPE = re.compile(r"[<>|=][?biufcmMSUV]\d{1,10}(\[\d{0,10}[A-Za-z]{1,2}\])?")
+_PLAIN_DTYPE = r"[<>|=][?biufcmMSUV]\d{1,10}(\[\d{0,10}[A-Za-z]{1,2}\])?"
 _MAX_NDIM = 64
 
 
@@ -227,7 +227,7 @@ def dtype_from(spec: Any) -> np.dtype[Any]:
     if isinstance(spec, np.dtype):
         dtype = spec
     elif isinstance(spec, str):
-        if not _PLAIN_DTYPE.fullmatch(spec):
+        if not re.fullmatch(_PLAIN_DTYPE, spec):
             raise ValueError(f"not the text of a dtype: {spec!r}")
         dtype = np.dtype(spec)
     elif isinstance(spec, tuple) and len(spec) == 2:

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sharedarray import config
+from sharedarray.firstuse import Later
 from sharedarray.workers.crew import Crew, SerialCrew
 from sharedarray.workers.primitives import ProcessPrimitives, ThreadPrimitives
 from sharedarray.workers.process import check_fork
-from sharedarray.workers.processcrew import ProcessCrew
 from sharedarray.workers.threadcrew import ThreadCrew
 
 if TYPE_CHECKING:
+    from sharedarray.workers import processcrew
     from sharedarray.workers.mapcall import MapCall
+else:
+    processcrew = Later("sharedarray.workers.processcrew", for_workers=True)
 
 __all__ = ["Backend", "ProcessBackend", "SerialBackend", "ThreadBackend", "backend_named"]
 
@@ -77,7 +80,7 @@ class ProcessBackend(Backend):
     def crew(call: MapCall) -> Crew:
         """Return processes, not yet forked."""
         check_fork()
-        return ProcessCrew(call.n_workers, call.schedule.item_of, call.settle)
+        return processcrew.ProcessCrew(call.n_workers, call.schedule.item_of, call.settle)
 
 
 class ThreadBackend(Backend):

@@ -45,6 +45,7 @@ from typing import Any, NoReturn
 from sharedarray import forks
 from sharedarray.descriptor import Descriptor, above_streams, opened, pipe
 from sharedarray.errors import ForkInThreadsWarning
+from sharedarray.firstuse import load_for_workers
 from sharedarray.workers.streams import flush_at_end, flush_streams, renew_streams
 
 try:
@@ -148,6 +149,7 @@ def signals_blocked() -> Iterator[set[Any]]:
 @contextmanager
 def forking() -> Iterator[None]:
     """Exclude other forks of ours for the length of the block, and hold back signals."""
+    load_for_workers()
     flush_streams()  # or parent and child would both write what they hold
     global _mask
     with signals_blocked() as mask, _fork_lock:

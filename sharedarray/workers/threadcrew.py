@@ -34,7 +34,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from operator import length_hint
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import sleep
@@ -204,7 +203,7 @@ def _dismiss_idle() -> None:
             worker = _leaving.pop()
             worker.join()
             # Before Python 3.13 `join` returns while the kernel still has the thread.
-            while Path(f"/proc/self/task/{worker.native_id}").exists():
+            while os.access(f"/proc/self/task/{worker.native_id}", os.F_OK):
                 sleep(0)
 
 

@@ -29,7 +29,7 @@ def module_folder() -> Iterator[Path]:
 def folder(module_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Yield an empty folder in which named segments are from now on; what is left in it goes."""
     with tempfile.TemporaryDirectory(dir=module_folder) as path:
-        monkeypatch.setattr(named, "FOLDER", Path(path))
+        monkeypatch.setattr(named, "FOLDER", path)
         yield Path(path)
 
 
@@ -50,5 +50,5 @@ def other(_program: Program, folder: Path) -> Iterator[Program]:
 def run_in(program: Program, folder: Path) -> None:
     program.run(
         "import pickle, sharedarray as sa; from sharedarray.memory import named; named.FOLDER = f",
-        f=folder,
+        f=str(folder),
     )

@@ -283,7 +283,7 @@ def test_memory_at_no_time_exceeds_the_result(monkeypatch, kwargs, gives_back):
     monkeypatch.setattr(iterating, "FIRST", 8 * step)
     monkeypatch.setattr(iterating, "STEP", step)
     if not gives_back:
-        monkeypatch.setattr(iterating, "_give_back", lambda part: None)
+        monkeypatch.setattr(pages, "give_back", lambda part: None)
     fill, seen = iterating.fill, []
 
     def watched(target, values):

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ GARBAGE = {
 
 def attached(content):
     """Return what attaching to a file gives: an array's bytes, or the class of an exception."""
-    path = named.path_of("x")
+    path = Path(named.path_of("x"))
     path.touch(0o600)
     path.write_bytes(content)
     try:
@@ -103,7 +104,7 @@ def test_damaged_file_gives_a_clean_error_or_what_is_in_it(folder):
 def test_shortened_file_is_refused_at_any_length(folder):
     def child():
         sharedarray.arange(1000, name="x")
-        path = named.path_of("x")
+        path = Path(named.path_of("x"))
         content = path.read_bytes()
         lengths = [*range(140), 4096, len(content) - 1]
         return {str(attached(content[:n])).partition(":")[0] for n in lengths}
@@ -112,7 +113,7 @@ def test_shortened_file_is_refused_at_any_length(folder):
 
 
 def test_saved_file_of_numpy_may_be_attached_if_it_is_of_that_version(folder):
-    path = named.path_of("x")
+    path = Path(named.path_of("x"))
     path.touch(0o600)
     with path.open("wb") as file:
         npy.write_array(file, np.arange(5), version=(2, 0))
@@ -176,9 +177,8 @@ def test_more_than_the_machine_has_to_spare_is_not_taken(folder, monkeypatch):
 
 FULL = """
 import errno, sharedarray as sa
-from pathlib import Path
 from sharedarray.memory import named
-named.FOLDER = Path(FOLDER)
+named.FOLDER = FOLDER
 a = sa.full(500_000, 7, "u1", name="a")
 for name in ("b", "c"):
     try:

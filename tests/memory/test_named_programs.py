@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_pickle_is_loaded_when_its_maker_is_gone(folder, other):
     code = "pickle.dumps(sa.arange(6.0, name='x')[::2])"
     with Program() as maker:
         maker.run("import pickle, sharedarray as sa; from sharedarray.memory import named")
-        stream = maker.run(f"named.FOLDER = f; {code}", f=folder)
+        stream = maker.run(f"named.FOLDER = f; {code}", f=str(folder))
     assert other.run(f"{LOAD}; b.tolist()", stream=stream) == [0, 2, 4]
     loaded = pickle.loads(stream)
     loaded[1] = 9
@@ -94,7 +95,7 @@ def test_pickle_never_leads_to_another_segment_of_the_same_name(folder, other, i
 
 def test_pickle_is_refused_where_the_file_is_not_to_be_trusted(folder, other):
     stream = pickle.dumps(sharedarray.arange(5, name="x"))
-    path = named.path_of("x")
+    path = Path(named.path_of("x"))
     path.chmod(0o644)
     with pytest.raises(SharedArrayUnpickleError, match="open to others"):
         other.run(LOAD, stream=stream)
@@ -134,9 +135,8 @@ def test_pickle_reaches_nothing_outside_the_array(folder):
 
 WRITE = """
 import sys, sharedarray as sa
-from pathlib import Path
 from sharedarray.memory import named
-named.FOLDER, rank, n = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+named.FOLDER, rank, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 a = sa.attach("x")
 print("ready", flush=True)
 sys.stdin.read()
@@ -147,9 +147,8 @@ print(type(a).__name__, a.flags.f_contiguous, a.shape)
 
 RACE = """
 import sys, sharedarray as sa
-from pathlib import Path
 from sharedarray.memory import named
-named.FOLDER, rank = Path(sys.argv[1]), int(sys.argv[2])
+named.FOLDER, rank = sys.argv[1], int(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.read()
 for i in range(100):

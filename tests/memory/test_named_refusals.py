@@ -46,7 +46,7 @@ def test_missing_name_is_told(folder, call):
     with pytest.raises(FileNotFoundError, match="no segment of the name 'x'") as caught:
         call("x")
     assert caught.value.errno == errno.ENOENT
-    assert caught.value.filename == str(named.path_of("x"))
+    assert caught.value.filename == named.path_of("x")
 
 
 @pytest.mark.parametrize("dtype", [object, np.dtypes.StringDType(), [("a", "f8"), ("b", object)]])
@@ -64,7 +64,7 @@ def test_taken_name_is_refused_and_what_is_there_stays(folder):
     with pytest.raises(FileExistsError, match="attach to it, or unlink it") as caught:
         sharedarray.zeros(10**6, name="x")
     assert caught.value.errno == errno.EEXIST
-    assert caught.value.filename == str(named.path_of("x"))
+    assert caught.value.filename == named.path_of("x")
     assert sharedarray.attach("x").tolist() == a.tolist() == [0, 1, 2, 3, 4]
     assert len(list(folder.iterdir())) == 1
 
@@ -119,17 +119,17 @@ def test_only_the_user_may_open_it_whatever_the_umask(folder, umask):
         sharedarray.zeros(3, name="x")
 
     in_child(make)
-    assert named.path_of("x").stat().st_mode & 0o7777 == 0o600
+    assert Path(named.path_of("x")).stat().st_mode & 0o7777 == 0o600
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o777])
 def test_segment_that_is_open_to_others_is_refused(folder, mode):
     sharedarray.zeros(3, name="x")
-    named.path_of("x").chmod(mode)
+    Path(named.path_of("x")).chmod(mode)
     with pytest.raises(PermissionError, match="open to others"):
         sharedarray.attach("x")
     assert len(list(folder.iterdir())) == 1
-    named.path_of("x").chmod(0o600)
+    Path(named.path_of("x")).chmod(0o600)
     assert sharedarray.attach("x").shape == (3,)
 
 
@@ -149,7 +149,7 @@ def test_segment_of_another_user_is_refused(folder):
 def test_another_user_is_refused(folder, mode):
     sharedarray.zeros(3, name="x")
     (folder / f"sharedarray-{NOBODY}-x").hardlink_to(named.path_of("x"))
-    named.path_of("x").chmod(mode)
+    Path(named.path_of("x")).chmod(mode)
     for path in (folder, folder.parent):
         path.chmod(0o755)
 
@@ -177,7 +177,7 @@ def test_two_users_may_have_a_segment_of_one_name(folder, monkeypatch):
 
 def test_symbolic_link_is_not_followed(folder):
     sharedarray.arange(5, name="target")
-    link = named.path_of("x")
+    link = Path(named.path_of("x"))
     link.symlink_to(named.path_of("target"))
     with pytest.raises(OSError, match=r"symbolic link.*x"):
         sharedarray.attach("x")
@@ -195,7 +195,7 @@ def test_symbolic_link_is_not_followed(folder):
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=lambda make: make.__name__)
 def test_what_is_no_file_is_refused(folder, make):
-    make(named.path_of("x"), 0o600)
+    make(Path(named.path_of("x")), 0o600)
     with pytest.raises(OSError, match="x"):
         sharedarray.attach("x")
     with pytest.raises(FileExistsError):

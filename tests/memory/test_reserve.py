@@ -4,6 +4,7 @@ import ctypes
 import errno
 import mmap
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_layout_and_zeros_are_the_same(order):
 def test_named_segments_have_all_pages_anyhow(folder):
     for reserve in (True, False):
         sharedarray.empty(LARGE, "u1", name=f"x{reserve}", reserve=reserve)
-        assert named.path_of(f"x{reserve}").stat().st_blocks * 512 >= LARGE
+        assert Path(named.path_of(f"x{reserve}")).stat().st_blocks * 512 >= LARGE
 
 
 # not enough memory

@@ -1,26 +1,22 @@
-"""`background` when something goes wrong: deaths, interrupts, handles that nobody keeps."""
+"""`background` when something goes wrong: children that die, no room."""
 
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import signal
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sharedarray import MapReduce, WorkerDied, WorkerException
-from sharedarray.workers.background import background, background_by_thread
-from sharedarray.workers.backgroundchild import _running
-from tests.workers.faults.harness import children
+from sharedarray import WorkerDied, WorkerException
+from sharedarray.workers.background import background
 from tests.workers.meeting import Event
-from tests.workers.support import end_script, in_threads, run_script, start_script
-from tests.workers.test_background import SOON, each_start, until_done
+from tests.workers.support import in_threads, run_script
+from tests.workers.test_background import SOON, until_done
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
 
@@ -221,233 +217,3 @@ assert background(abs, -1).wait() == 1
 """,
         tmp_path,
     )
-
-
-# whose it is
-
-
-@each_start
-def test_another_process_may_not_wait(start):
-    go = Event()
-    call = start(go.wait)
-
-    def ask(i):
-        with pytest.raises(RuntimeError, match="belongs to the process"):
-            call.wait() if i else call.exception(1)
-        return call.done() if start is background_by_thread else None
-
-    MapReduce(np=2).map(ask, range(2))
-    go.set()
-    assert call.wait() is True
-    assert MapReduce(np=2).map(lambda i: call.wait(), range(2)) == [True, True]
-
-
-@each_start
-def test_a_handle_does_not_pickle(start):
-    call = start(abs, -1)
-    with pytest.raises(WorkerException, match="does not pickle"):
-        MapReduce(np=1).map(lambda i: call, range(1))
-    assert call.wait() == 1
-
-
-def test_the_thread_that_started_it_may_end_first(tmp_path):
-    # Such a child is killed where it dies with its parent's thread (PR_SET_PDEATHSIG).
-    out = run_script(
-        SCRIPT
-        + """
-warnings.simplefilter("ignore")
-read, write = os.pipe()
-calls = []
-thread = threading.Thread(
-    target=lambda: calls.append(background(lambda: os.read(read, 1)))
-)
-thread.start()
-thread.join()
-while os.path.exists(f"/proc/self/task/{thread.native_id}"):
-    time.sleep(0)
-os.write(write, b"x")
-print(calls[0].wait(20))
-""",
-        tmp_path,
-    )
-    assert out == "b'x'\n"
-
-
-# nobody waits
-
-
-@each_start
-def test_a_handle_that_is_dropped_warns(start):
-    call = until_done(start(abs, -1))
-    with pytest.warns(ResourceWarning, match="nobody has waited for the background call of abs"):
-        del call
-
-
-@each_start
-@pytest.mark.parametrize("ask", ["wait", "result", "exception", "cancel"])
-def test_whoever_was_asked_is_dropped_in_silence(start, ask):
-    if ask == "cancel" and start is background_by_thread:
-        pytest.skip("it cannot be cancelled")
-    call = start(abs, -1)
-    getattr(call, ask)()
-    del call
-    gc.collect()  # warnings are errors
-
-
-def test_a_call_whose_handle_is_dropped_goes_on():
-    go, ended = Event(), Event()
-    with pytest.warns(ResourceWarning):
-        background(lambda: go.wait() and ended.set())
-    go.set()
-    assert ended.wait()
-    while _running:  # it is about to end, and the next call finds it
-        assert background(abs, -1).wait() == 1
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_thousand_calls_leave_no_zombie():
-    for i in range(1000):
-        call = background(abs, -i)
-        assert len(_running) < 100
-    assert call.wait() == 999
-    # The others have ended or are about to; who has ended is gone with the next call.
-    deadline = time.monotonic() + 20
-    while children():
-        assert background(abs, -1).wait() == 1
-        assert time.monotonic() < deadline, f"left: {children()}"
-
-
-def test_the_next_call_fetches_those_that_have_ended():
-    call = background(abs, -5)
-    (child,) = _running
-    pid = child._members[0].process.pid
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert pid in children()  # a zombie: nobody has asked yet
-    assert background(abs, -7).wait() == 7
-    assert not _running
-    assert pid not in children()
-    assert call.wait() == 5
-
-
-def test_children_end_with_their_process(tmp_path):
-    out = run_script(
-        SCRIPT
-        + """
-warnings.simplefilter("ignore", ResourceWarning)
-read, write = os.pipe()
-never = threading.Event()
-def work():
-    os.write(1, f"{os.getpid()}\\n".encode())
-    os.write(write, b"x")
-    never.wait()
-call = background(work)
-background(work)
-ended = background(abs, -1)
-while not ended.done():
-    pass
-assert os.read(read, 1) + os.read(read, 1) == b"xx"
-thread = background_by_thread(never.wait)
-""",
-        tmp_path,
-    )
-    pids = [int(pid) for pid in out.split()]
-    assert len(pids) == 2
-    deadline = time.monotonic() + SOON
-    while any(Path(f"/proc/{pid}").exists() and _is_alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a child lives on"
-
-
-def _is_alive(pid):
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-
-
-# interrupts
-
-
-def test_an_interrupt_ends_the_wait_and_not_the_child(tmp_path):
-    process = start_script(
-        SCRIPT
-        + """
-read, write = os.pipe()
-call = background(lambda: os.read(read, 1))
-thread_call = background_by_thread(os.read, read, 1)
-for each in (call, thread_call, call):
-    try:
-        print("waiting", flush=True)
-        each.wait()
-    except KeyboardInterrupt:
-        assert not each.done()
-os.write(write, b"xx")
-assert call.wait(20) == thread_call.wait(20) == b"x"
-# At any moment: the result is not lost, and nothing stays locked.
-def interrupt():
-    os.read(read, 1)
-    os.kill(os.getppid(), signal.SIGINT)
-    return np.ones(100_000)
-for i in range(60):
-    call, results, is_interrupted = background(interrupt), [], False
-    while not (results and is_interrupted):
-        try:
-            if not is_interrupted:
-                os.write(write, b"x")
-            if not results:
-                results.append(call.wait(20).sum())
-            if not is_interrupted:
-                time.sleep(20)  # it is on its way
-        except KeyboardInterrupt:
-            is_interrupted = True
-    assert results[0] == 100_000
-# In the middle of reading the result.
-parent = os.getpid()
-def load():
-    if os.getpid() == parent:
-        os.kill(parent, signal.SIGINT)
-    return "loaded"
-class Result:
-    def __reduce__(self):
-        return load, ()
-call = background(Result)
-try:
-    raise AssertionError(call.wait(20))
-except KeyboardInterrupt:
-    assert call.wait(20) == "loaded"
-print("done")
-""",
-        tmp_path,
-    )
-    for _ in range(3):
-        assert process.stdout.readline() == "waiting\n"
-        # Until it sleeps in the wait, and not before.
-        deadline = time.monotonic() + 20
-        while ") S " not in Path(f"/proc/{process.pid}/stat").read_text():
-            assert time.monotonic() < deadline
-        process.send_signal(signal.SIGINT)
-    out, err, code = end_script(process)
-    assert (out, err, code) == ("done\n", "", 0)
-
-
-def test_cancel_at_any_moment():
-    # Either the call was cancelled or its result is there: never both, never neither.
-    rng = np.random.default_rng(8)
-    n_cancelled = 0
-    for delay in rng.uniform(0, 0.004, 100):
-        call = background(np.ones, 20_000)
-        until = time.monotonic() + delay
-        while time.monotonic() < until:
-            pass
-        if call.cancel():
-            n_cancelled += 1
-            assert type(_caught(call)) is not np.ndarray
-        else:
-            assert call.wait().sum() == 20_000
-    assert n_cancelled > 0
-
-
-def _caught(call):
-    try:
-        return call.wait()
-    except BaseException as error:
-        return error

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from tests.workers.faults.interrupter import run_everywhere
 from tests.workers.faults.scripts import run_fault
-from tests.workers.faults.test_interrupt_everywhere import run_everywhere
 from tests.workers.support import run_script
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
@@ -42,31 +42,8 @@ run_block(2)
 gc.collect()
 n_descriptors = open_descriptors()
 
-def interrupt(call, place):
-    interrupter = Interrupter(call, place)
-    sys.settrace(interrupter.trace)
-    try:
-        run_block(2)
-    except KeyboardInterrupt:
-        assert interrupter.has_sent
-    finally:
-        sys.settrace(None)
-    check(interrupter.where)
-    return interrupter
-
-call, place, n_sent, n_in_vain = 1, 0, 0, 0
-n_done = Counter()
-while n_in_vain < 5:  # beyond the last call, in whatever order the ranks come
-    place += 1
-    interrupter = interrupt(call, place)
-    function = interrupter.function
-    n_sent += interrupter.has_sent
-    if not interrupter.has_sent or n_done[function] == 2:  # beyond its last place, or known enough
-        n_done[function] += not interrupter.has_sent
-        call, place = call + 1, 0
-        n_in_vain = 0 if interrupter.has_called else n_in_vain + 1
-# From Python 3.12 on a trace function is shown fewer places.
-assert n_sent > (200 if sys.version_info < (3, 12) else 20), n_sent
+n_sent = at_every_place(lambda: run_block(2))
+assert n_sent > 200, n_sent
 run_block(3)
 """
     run_everywhere(surroundings, BLOCK + source, tmp_path)

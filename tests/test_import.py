@@ -1,0 +1,216 @@
+"""What importing the package does, and what it leaves to the first use of a name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sharedarray
+from sharedarray import firstuse
+
+ROOT = Path(__file__).resolve().parent.parent
+# What takes its time, and not every program needs: of the standard library and of ours. NumPy may
+# load some of it, in one of its releases.
+HEAVY = {
+    "asyncio", "concurrent.futures", "ctypes", "dataclasses", "hashlib", "hmac", "inspect",
+    "logging", "multiprocessing", "pathlib", "random", "secrets", "selectors", "shutil", "socket",
+    "subprocess", "tempfile", "urllib", "uuid", "zipfile",
+    "sharedarray.check", "sharedarray.functions.daskarrays", "sharedarray.functions.daskfiles",
+    "sharedarray.workers.background", "sharedarray.workers.dasksync",
+    "sharedarray.workers.executor", "sharedarray.workers.parallel",
+    "sharedarray.workers.processcrew", "sharedarray.workers.remote",
+}  # fmt: skip
+OF_WORKERS = ("background", "parallel", "processcrew")
+
+PROBE = """
+import json, os, sys, threading
+forks = []
+os.register_at_fork(before=lambda: forks.append(1))
+before = dict(os.environ)
+import numpy
+of_numpy = set(sys.modules)
+{statement}
+print(json.dumps({{
+    "threads": threading.active_count() - 1,
+    "forks": len(forks),
+    "environment": os.environ != before,
+    "modules": sorted(set(sys.modules) - of_numpy),
+}}))
+"""
+
+
+def run(code: str) -> str:
+    """Return what a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        # A measurement of coverage in the child would load modules and start things itself.
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def probe(statement: str) -> dict[str, object]:
+    """Say what a fresh interpreter does at a statement, beyond what importing NumPy does."""
+    facts: dict[str, object] = json.loads(run(PROBE.format(statement=statement)))
+    modules: list[str] = facts["modules"]  # type: ignore[assignment]
+    facts["modules"] = sorted(HEAVY.intersection(modules))
+    return facts
+
+
+QUIET = {"threads": 0, "forks": 0, "environment": False, "modules": []}
+
+
+def test_import_is_quiet_and_light():
+    assert probe("import sharedarray") == QUIET
+
+
+@pytest.mark.parametrize(
+    ("field", "statement"),
+    [
+        ("threads", "threading.Thread(target=threading.Event().wait, daemon=True).start()"),
+        pytest.param(
+            "forks",
+            "os.waitpid(os.fork() or os._exit(0), 0)",
+            marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork"),
+        ),
+        ("environment", "os.environ['OMP_NUM_THREADS'] = '1'"),
+        ("modules", "import pathlib"),
+        ("modules", "import sharedarray; sharedarray.Parallel"),
+    ],
+)
+def test_probe_notices(field, statement):
+    assert probe(statement)[field] != QUIET[field]
+
+
+def test_sorting_in_threads_loads_nothing_heavy():
+    statement = "import sharedarray; sharedarray.sort(numpy.arange(1 << 21)[::-1])"
+
+    assert probe(statement)["modules"] == []
+
+
+# names that are loaded by their first use
+
+
+def test_every_name_is_there_from_the_start():
+    code = """
+import sharedarray
+assert set(sharedarray.__all__) <= set(dir(sharedarray))
+namespace = {}
+exec("from sharedarray import *", namespace)
+assert set(sharedarray.__all__) <= set(namespace)
+for name in sharedarray.__all__:
+    assert namespace[name] is getattr(sharedarray, name) is vars(sharedarray)[name]
+"""
+    run(code)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'sharedarray' has no attribute 'P") as caught:
+        _ = sharedarray.Paralel
+    # By these Python asks whether Parallel was meant.
+    assert (caught.value.name, caught.value.obj) == ("Paralel", sharedarray)
+    with pytest.raises(ImportError, match="cannot import name 'Paralel'"):
+        from sharedarray import Paralel  # noqa: F401
+
+
+@pytest.mark.parametrize("name", ["Parallel", "background", "check_numpy", "DaskBackend"])
+def test_names_pickle_before_they_are_loaded(name):
+    pickled = run(f"import pickle, sharedarray; print(pickle.dumps(sharedarray.{name}).hex())")
+    code = f"import pickle; print(pickle.loads(bytes.fromhex({pickled.strip()!r})).__name__)"
+
+    assert run(code).strip() == name
+
+
+def test_interrupted_import_is_started_again(tmp_path, monkeypatch):
+    (tmp_path / "interrupted_once.py").write_text(
+        "import builtins\nif not hasattr(builtins, 'was_interrupted'):\n"
+        "    builtins.was_interrupted = True\n    raise KeyboardInterrupt\nx = 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    namespace = {"__name__": "somewhere"}
+    get, names = firstuse.facade(namespace, {"interrupted_once": ("x",)})
+
+    with pytest.raises(KeyboardInterrupt):
+        get("x")
+    assert "x" not in namespace
+    assert get("x") == 1 == namespace["x"]
+    assert names() == ["__name__", "x"]
+
+
+# forks
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
+
+LOADED = """
+import sys, sharedarray
+from sharedarray import firstuse
+{before}
+names = [f"sharedarray.workers.{{name}}" for name in {names}]
+print(sharedarray.MapReduce(np=2).map(lambda i: all(n in sys.modules for n in names), range(2)))
+"""
+
+
+@forks
+def test_what_workers_may_use_is_loaded_before_they_are_forked():
+    assert run(LOADED.format(before="", names=OF_WORKERS)).strip() == "[True, True]"
+
+
+@forks
+def test_otherwise_each_worker_would_load_it():
+    before = "firstuse._for_workers.clear()"
+
+    assert run(LOADED.format(before=before, names=OF_WORKERS)).strip() == "[False, False]"
+
+
+# A thread imports while another one forks; the workers use what it imports.
+AT_FORK = """
+import importlib, sys, threading, warnings
+sys.path.insert(0, {folder!r})
+warnings.simplefilter("ignore")  # that threads are running
+import sharedarray
+from sharedarray import firstuse
+threading.began, threading.go_on = threading.Event(), threading.Event()
+slow = firstuse.Later("slow_to_import", for_workers={for_workers})
+firstuse._for_workers.intersection_update({{"slow_to_import"}})
+thread = threading.Thread(target=lambda: slow.x)
+thread.start()
+threading.began.wait()
+def import_module(name):
+    if name == "slow_to_import":
+        threading.go_on.set()  # from now on this thread waits for the end of the import
+    return importlib.import_module(name)
+firstuse.import_module = import_module
+try:
+    use = lambda i: importlib.import_module("slow_to_import").x
+    print(sharedarray.MapReduce(np=2).map(use, range(2), timeout=2))
+except TimeoutError:
+    print("the workers wait for ever")
+finally:
+    threading.go_on.set()
+    thread.join()
+"""
+
+
+@forks
+@pytest.mark.parametrize(
+    ("for_workers", "expected"), [(True, "[1, 1]"), (False, "the workers wait for ever")]
+)
+def test_import_under_way_at_a_fork(for_workers, expected, tmp_path):
+    (tmp_path / "slow_to_import.py").write_text(
+        "import threading\nthreading.began.set()\nthreading.go_on.wait()\nx = 1\n"
+    )
+
+    printed = run(AT_FORK.format(folder=str(tmp_path), for_workers=for_workers))
+
+    assert printed.strip() == expected

@@ -1,0 +1,103 @@
+"""Ctrl-C while a caller waits for `background`, and calls that are cancelled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sharedarray.workers.background import background
+from tests.workers.support import end_script, start_script
+from tests.workers.test_background_faults import SCRIPT
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
+
+
+def test_an_interrupt_ends_the_wait_and_not_the_child(tmp_path):
+    process = start_script(
+        SCRIPT
+        + """
+read, write = os.pipe()
+call = background(lambda: os.read(read, 1))
+thread_call = background_by_thread(os.read, read, 1)
+for each in (call, thread_call, call):
+    try:
+        print("waiting", flush=True)
+        each.wait()
+    except KeyboardInterrupt:
+        assert not each.done()
+os.write(write, b"xx")
+assert call.wait(20) == thread_call.wait(20) == b"x"
+# At any moment: the result is not lost, and nothing stays locked.
+def interrupt():
+    os.read(read, 1)
+    os.kill(os.getppid(), signal.SIGINT)
+    return np.ones(100_000)
+for i in range(60):
+    call, results, is_interrupted = background(interrupt), [], False
+    while not (results and is_interrupted):
+        try:
+            if not is_interrupted:
+                os.write(write, b"x")
+            if not results:
+                results.append(call.wait(20).sum())
+            if not is_interrupted:
+                time.sleep(20)  # it is on its way
+        except KeyboardInterrupt:
+            is_interrupted = True
+    assert results[0] == 100_000
+# In the middle of reading the result.
+parent = os.getpid()
+def load():
+    if os.getpid() == parent:
+        os.kill(parent, signal.SIGINT)
+    return "loaded"
+class Result:
+    def __reduce__(self):
+        return load, ()
+call = background(Result)
+try:
+    raise AssertionError(call.wait(20))
+except KeyboardInterrupt:
+    assert call.wait(20) == "loaded"
+print("done")
+""",
+        tmp_path,
+    )
+    for _ in range(3):
+        assert process.stdout.readline() == "waiting\n"
+        # Until it sleeps in the wait, and not before.
+        deadline = time.monotonic() + 20
+        while ") S " not in Path(f"/proc/{process.pid}/stat").read_text():
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+    out, err, code = end_script(process)
+    assert (out, err, code) == ("done\n", "", 0)
+
+
+def test_cancel_at_any_moment():
+    # Either the call was cancelled or its result is there: never both, never neither.
+    rng = np.random.default_rng(8)
+    n_cancelled = 0
+    for delay in rng.uniform(0, 0.004, 100):
+        call = background(np.ones, 20_000)
+        until = time.monotonic() + delay
+        while time.monotonic() < until:
+            pass
+        if call.cancel():
+            n_cancelled += 1
+            assert type(_caught(call)) is not np.ndarray
+        else:
+            assert call.wait().sum() == 20_000
+    assert n_cancelled > 0
+
+
+def _caught(call):
+    try:
+        return call.wait()
+    except BaseException as error:
+        return error
