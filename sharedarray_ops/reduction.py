@@ -33,7 +33,8 @@ Terms = Callable[[NDArray[Any]], NDArray[Any]]
 
 # Elements; one call on a leaf takes long enough to hide the hand-over between workers.
 LEAF = 1 << 18
-LEAVES = 4
+# Leaves for a worker, so that one who is held up has fewer of them; with 4, a tenth slower.
+LEAVES = 8
 # Elements of a leaf whose terms are computed: with 1 << 16, a fifth slower, as the hand-over shows.
 TERMS_LEAF = 1 << 18
 
