@@ -28,6 +28,7 @@ __all__ = [
     "MIN_CHEAP_GIVEN",
     "MIN_CUMULATIVE",
     "MIN_DEAR",
+    "MIN_FASTEST_NBYTES",
     "MIN_FAST_NBYTES",
     "MIN_FILE",
     "MIN_FROMFILE",
@@ -87,6 +88,7 @@ MIN_SEARCHSORTED = Threshold(1 << 16)
 # Other reductions: what NumPy does at the speed of the memory, in bytes; what takes it a nanosecond
 # and more for an element, in elements.
 MIN_FAST_NBYTES = Threshold(1 << 26)
+MIN_FASTEST_NBYTES = Threshold(1 << 27)  # in one pass of SIMD: extremes, counts, sums of integers
 MIN_SLOW = Threshold(1 << 20)
 MIN_CUMULATIVE = Threshold(1 << 21)
 MIN_SUM = Threshold(1 << 21)
