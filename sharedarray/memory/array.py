@@ -391,8 +391,7 @@ _NEW_MEMORY = (
 )  # fmt: skip
 # These may also give the array itself or a view of it.
 _PERHAPS_VIEW = ("astype", "byteswap", "clip", "conj", "conjugate", "ravel", "reshape", "round")
-# Honest already: three for `DISPATCH`, the others to write data, not a reference,
-# to a file.
+# Honest already: three for `DISPATCH`, the others to write data, not a reference, to a file.
 _AS_PLAIN = ("dump", "dumps", "partition", "searchsorted", "sort", "tofile")
 
 for _name in (*_NEW_MEMORY, *_AS_PLAIN):
