@@ -326,8 +326,9 @@ def config_facts() -> dict[str, str]:
         "debug mode": "on" if get_debug() else "off",
     }
     if facts["shared huge pages"] in ("never", "deny"):
+        whose = "that other code than sharedarray's fills " if machine.collapses() else ""
         facts["huge pages cost"] = (
-            "filling fresh shared memory takes 2 to 3 times as long; to allow them: "
+            f"fresh shared memory {whose}takes 2 to 3 times as long to fill; to allow them: "
             f"echo advise | sudo tee {machine.SHMEM_HUGE_PAGES}"
         )
     return facts

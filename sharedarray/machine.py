@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator
 from itertools import accumulate
@@ -109,6 +110,17 @@ def shared_huge_pages() -> str:
     """Return the kernel's choice, which the file shows in brackets: ``always [never] force``."""
     _, _, rest = _read(SHMEM_HUGE_PAGES).partition("[")
     return rest.partition("]")[0] or "unknown"
+
+
+def collapses() -> bool:
+    """Return whether the kernel makes huge pages of shared memory where a program asks for them.
+
+    From Linux 6.1 on, whatever the setting is but for ``deny``.
+    """
+    if not sys.platform.startswith("linux") or shared_huge_pages() == "deny":
+        return False
+    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return version is not None and tuple(map(int, version.groups())) >= (6, 1)
 
 
 def open_files() -> str:

@@ -12,8 +12,10 @@ from sharedarray_ops.pool import Pool, Touch, n_workers
 
 __all__ = ["assign", "copy", "gather"]
 
-# Elements; chunks are multiples of it, so that no two workers touch the same page first.
+# Elements, and bytes of fresh memory; chunks are multiples of it, so that no two workers touch the
+# same page first.
 CHUNK = 1 << 12
+HUGE_PAGE_NBYTES = 2 << 20
 # Bytes that are touched, and written to while they are in the caches.
 TOUCHED_NBYTES = 4 << 20
 
@@ -32,11 +34,13 @@ def copy(a: NDArray[Any], out: NDArray[Any], pool: Pool, touch: Touch = None) ->
                 touch(out[i:j])
             np.copyto(out[i:j], a[i:j], casting="unsafe")
 
-    pool.map(kernel, chunks(0, len(out), 4 * n_workers(pool), align=_align(out)))
+    align = _align(out, CHUNK if touch is None else HUGE_PAGE_NBYTES // max(1, out.itemsize))
+    pool.map(kernel, chunks(0, len(out), 4 * n_workers(pool), align=align))
 
 
-def _align(out: NDArray[Any]) -> int:
-    return max(1, min(CHUNK, CHUNK * len(out) // max(1, out.size)))
+def _align(out: NDArray[Any], n: int) -> int:
+    """Return how many items of the first axis have `n` elements."""
+    return max(1, min(n, n * len(out) // max(1, out.size)))
 
 
 def assign(out: NDArray[Any], values: NDArray[Any], pool: Pool, touch: Touch = None) -> None:

@@ -33,6 +33,8 @@ Terms = Callable[[NDArray[Any]], NDArray[Any]]
 
 # Elements; one call on a leaf takes long enough to hide the hand-over between workers.
 LEAF = 1 << 18
+# Leaves for a worker, so that one who is held up has fewer of them; with 4, a tenth slower.
+LEAVES = 8
 # Elements of a leaf whose terms are computed: with 1 << 16, a fifth slower, as the hand-over shows.
 TERMS_LEAF = 1 << 18
 
@@ -62,7 +64,7 @@ def sum_tree(
     unit = 4 if (a if terms is None else terms(a[:0])).dtype.kind == "c" else 8
     depth, least = 0, LEAF if leaf is None else leaf
     computed = TERMS_LEAF if leaf is None else leaf
-    while a.size >> (depth + 1) >= least and 1 << depth < 4 * n_workers(pool):
+    while a.size >> (depth + 1) >= least and 1 << depth < LEAVES * n_workers(pool):
         depth += 1
 
     def kernel(part: Chunk) -> NDArray[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 import sharedarray
@@ -100,6 +102,31 @@ class TrackAlongAxis:
     def track_ratio(self, function, axis, *params):
         numpys, ours = getattr(np, function), OURS[function]
         return ratio(lambda: numpys(self.private, axis), lambda: ours(self.shared, axis))
+
+
+class TrackMemory:
+    """Beside two threads and more that only read: the time they take over the time of ours."""
+
+    params = [["sum", "min", "max", "mean"], [LARGE_SIZE, FULL_SIZE]]
+    param_names = ["function", "size"]
+    unit = "x"
+    timeout = 600
+
+    def setup(self, function, size):
+        skip_unless_full(size, LARGE_SIZE)
+        set_workers("all")
+        self.shared = sharedarray.array(data(size, "f8", "random"))
+
+    def track_ratio(self, function, *params):
+        ours = OURS[function]
+        with ThreadPoolExecutor(sharedarray.get_num_workers()) as threads:
+            return ratio(lambda: read(self.shared, threads), lambda: ours(self.shared), n_pairs=9)
+
+
+def read(a, threads):
+    """Read an array as fast as the memory delivers it: `or` of integers is all SIMD."""
+    words = a.view(np.ndarray).view(np.int64)
+    list(threads.map(np.bitwise_or.reduce, np.array_split(words, 16)))
 
 
 class TrackGil:

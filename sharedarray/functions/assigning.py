@@ -19,6 +19,7 @@ from sharedarray.functions.common import (
     pool_for,
 )
 from sharedarray.functions.ufuncs import can_share, overlaps
+from sharedarray.memory import pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.flags import Flags
 from sharedarray.parallel_switch import get_parallel
@@ -118,8 +119,7 @@ def _assign(
         return NotImplemented
     with numpy_errors():
         if mask is None and np.can_cast(values.dtype, target.dtype, "safe"):
-            # Not with `pages.populator`: that the segment is new does not say that its pages are.
-            elementwise.assign(target, spread, pool_for(None))
+            elementwise.assign(target, spread, pool_for(None), pages.populator(target))
             return None
         operands = [target, *([spread] if values.ndim else []), *([] if mask is None else [mask])]
 

@@ -25,8 +25,10 @@ __all__ = [
     "MIN_ASSIGN_MASK",
     "MIN_BINCOUNT",
     "MIN_CHEAP",
+    "MIN_CHEAP_GIVEN",
     "MIN_CUMULATIVE",
     "MIN_DEAR",
+    "MIN_FASTEST_NBYTES",
     "MIN_FAST_NBYTES",
     "MIN_FILE",
     "MIN_FROMFILE",
@@ -67,8 +69,11 @@ MIN_LINES = Threshold(
     1 << 17
 )  # of all lines together, where each of them is shorter than it has to be
 # Elementwise functions by their cost, for elements of 8 bytes: up to half a nanosecond, about one,
-# more. The workers are awake in 50 us where the machine is quiet, in 300 us where it is not.
-MIN_CHEAP = Threshold(1 << 24)
+# more. The workers are awake in 50 us where the machine is quiet, in 300 us where it is not. The
+# first ones take what the memory takes: into a large new result, for whose pages NumPy waits, they
+# gain early; into memory that is given, or a narrow result, late and little.
+MIN_CHEAP = Threshold(1 << 22)
+MIN_CHEAP_GIVEN = Threshold(1 << 25)
 MIN_MIDDLE = Threshold(1 << 21)
 MIN_DEAR = Threshold(1 << 18)
 MIN_ASSIGN = Threshold(1 << 27)
@@ -83,6 +88,7 @@ MIN_SEARCHSORTED = Threshold(1 << 16)
 # Other reductions: what NumPy does at the speed of the memory, in bytes; what takes it a nanosecond
 # and more for an element, in elements.
 MIN_FAST_NBYTES = Threshold(1 << 26)
+MIN_FASTEST_NBYTES = Threshold(1 << 27)  # in one pass of SIMD: extremes, counts, sums of integers
 MIN_SLOW = Threshold(1 << 20)
 MIN_CUMULATIVE = Threshold(1 << 21)
 MIN_SUM = Threshold(1 << 21)

@@ -17,7 +17,7 @@ from sharedarray.functions.common import (
 )
 from sharedarray.functions.reducing import by_numpy
 from sharedarray.memory import creation, pages
-from sharedarray.memory.array import SharedArray, implements
+from sharedarray.memory.array import SharedArray, implements, new_array
 from sharedarray_ops import cumulation
 from sharedarray_ops.pool import Pool
 
@@ -159,7 +159,7 @@ def _small(function: Callable[..., Any], a: NDArray[Any], axis: Any) -> SharedAr
     """Return the accumulated array without a copy, None where its layout has to be found first."""
     if a.ndim != 1 or not (axis is None or (type(axis) is int and axis in (0, -1))):
         return None
-    result = creation.empty(a.size, _result_dtype(a.dtype))
+    result = new_array(np.empty(a.size, _result_dtype(a.dtype)))
     function(a, axis, out=result.view(np.ndarray))
     return result
 

@@ -65,7 +65,7 @@ def min(
 
     Notes
     -----
-    In parallel: numbers, bool and times without `initial` and `where`, from 64 MiB; float16,
+    In parallel: numbers, bool and times without `initial` and `where`, from 128 MiB; float16,
     longdouble and complex numbers, for which NumPy has no SIMD loops, from 1,048,576 elements.
     Arrays are cut along any axis, see `sharedarray_ops.folding`. Extra memory: none to speak of.
 
@@ -310,7 +310,7 @@ def _extreme(
     check_pool(pool)
     request = None
     if initial is NO_VALUE and where is NO_VALUE:
-        request = requested(a, axis, out, keepdims, kinds="biufcmM", fast=_FAST)
+        request = requested(a, axis, out, keepdims, kinds="biufcmM", fastest=_FAST)
     if request is not None and request.a.dtype.kind == "b" and request.is_whole:
         if request.accepts(request.a.dtype):  # NumPy stops at what decides
             return whole_answer(np.any if ufunc is np.maximum else np.all, request, pool)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sharedarray.functions.common import (
     MIN_FAST_NBYTES,
+    MIN_FASTEST_NBYTES,
     MIN_SLOW,
     check_pool,
     numpy_errors,
@@ -111,17 +112,20 @@ def requested(
     *,
     kinds: str,
     fast: str = "",
+    fastest: str = "",
     min_size: int | None = None,
 ) -> Request | None:
     """Return a call of a reduction in plain form, None where it is left to NumPy.
 
     It is where the array is small or no plain one, of another kind of dtype, and where there is
-    anything unusual about the arguments, which NumPy may refuse. `fast` has the dtypes, as
-    characters, that NumPy reduces at the speed of the memory.
+    anything unusual about the arguments, which NumPy may refuse. `fast` and `fastest` have the
+    dtypes, as characters, that NumPy reduces at about the speed of the memory, and at no less.
     """
     if type(a) not in _ARRAYS or a.size < (MIN_SLOW if min_size is None else min_size):
         return None
-    if min_size is None and a.dtype.char in fast and a.nbytes < MIN_FAST_NBYTES:
+    if a.dtype.char in fast and a.nbytes < MIN_FAST_NBYTES:
+        return None
+    if a.dtype.char in fastest and a.nbytes < MIN_FASTEST_NBYTES:
         return None
     if a.dtype.kind not in kinds or not a.flags.aligned:
         return None

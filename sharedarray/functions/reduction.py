@@ -64,12 +64,12 @@ def sum(
     Notes
     -----
     In parallel: bool, integers, floats, complex numbers and timedelta64, from 2,097,152 elements,
-    without `where`, floats without `initial`; of all elements, where the array is one-dimensional
-    or contiguous (integers: any), or along some axes. All elements are added along NumPy's tree of
-    pairwise summation, see `sharedarray_ops.reduction`; along some axes, an array is cut along
-    another one, where each chunk has 256 KiB of adjacent elements or more, see
-    `sharedarray_ops.folding`. Overflow and invalid values warn or raise as the
-    caller's `numpy.errstate` says.
+    64-bit integers from 128 MiB, without `where`, floats without `initial`; of all elements, where
+    the array is one-dimensional or contiguous (integers: any), or along some axes. All elements are
+    added along NumPy's tree of pairwise summation, see `sharedarray_ops.reduction`; along some
+    axes, an array is cut along another one, where each chunk has 256 KiB of adjacent elements or
+    more, see `sharedarray_ops.folding`. Overflow and invalid values warn or raise as the caller's
+    `numpy.errstate` says.
     Extra memory: 4 MiB a worker where elements are converted; otherwise none to speak of.
 
     Examples
@@ -81,7 +81,9 @@ def sum(
     check_pool(pool)
     request = None
     if where is NO_VALUE:
-        request = requested(a, axis, out, keepdims, kinds="biufcm", min_size=MIN_SUM)
+        request = requested(
+            a, axis, out, keepdims, kinds="biufcm", fastest="lLqQ", min_size=MIN_SUM
+        )
     if request is not None:
         result = _parallel_sum(request, dtype, given(initial=initial), pool)
         if result is not None:

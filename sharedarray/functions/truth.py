@@ -64,7 +64,7 @@ def any(
 
     Notes
     -----
-    In parallel: numbers, bool and times without `where`, from 64 MiB; float16 and longdouble from
+    In parallel: numbers, bool and times without `where`, from 128 MiB; float16 and longdouble from
     1,048,576 elements. All workers stop at the first element that is true. Extra memory: none to
     speak of.
 
@@ -160,8 +160,9 @@ def count_nonzero(
 
     Notes
     -----
-    In parallel: numbers and times, from 64 MiB; float16, longdouble, complex numbers and times from
-    1,048,576 elements; elements of one byte along some axes only. Extra memory: 1 MiB a worker.
+    In parallel: numbers and times, from 128 MiB; float16, longdouble, complex numbers and times
+    from 1,048,576 elements; elements of one byte along some axes only. Extra memory: 1 MiB a
+    worker.
 
     Examples
     --------
@@ -170,7 +171,7 @@ def count_nonzero(
     2
     """
     check_pool(pool)
-    request = requested(a, axis, None, keepdims, kinds="biufcmM", fast=_FAST_COUNTS)
+    request = requested(a, axis, None, keepdims, kinds="biufcmM", fastest=_FAST_COUNTS)
     if request is not None and (request.a.itemsize > 1 or not request.is_whole):
         # NumPy's own `count_nonzero` of numbers keeps the GIL; of bools, it takes no time.
         count = _count_whole if request.is_whole else _count
@@ -204,7 +205,7 @@ def _quantified(
     check_pool(pool)
     request = None
     if where is NO_VALUE:
-        request = requested(a, axis, out, keepdims, kinds="biufcmM", fast=_FAST)
+        request = requested(a, axis, out, keepdims, kinds="biufcmM", fastest=_FAST)
     if request is not None and request.accepts(np.dtype(np.bool_)):
         if request.is_whole:
             return whole_answer(function, request, pool)

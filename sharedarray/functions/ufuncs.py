@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sharedarray import config
 from sharedarray.functions.common import (
     MIN_CHEAP,
+    MIN_CHEAP_GIVEN,
     MIN_DEAR,
     MIN_MIDDLE,
     numpy_errors,
@@ -25,6 +26,7 @@ from sharedarray.functions.common import (
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.flags import Flags
 from sharedarray.memory.results import recycled
+from sharedarray.memory.ufuncs import LEAST
 from sharedarray.parallel_switch import get_parallel
 from sharedarray_ops import ufuncs
 
@@ -63,6 +65,7 @@ def _thresholds() -> dict[Any, int]:
 # From how many elements of the result on a ufunc runs in parallel. Others are not NumPy's own:
 # whether they may run in several threads, nobody says.
 MIN_SIZE = _thresholds()
+LEAST.update({ufunc: int(size) for ufunc, size in MIN_SIZE.items()})
 
 _ARRAYS = frozenset((np.ndarray, SharedArray, np.memmap))
 # bool, integers, floats, complex numbers, times: loops without the GIL.
@@ -96,6 +99,8 @@ def _array_ufunc(
     elif method != "__call__":
         return NotImplemented
     call = _Call.of(ufunc, inputs, kwargs)
+    if call is not None and least == MIN_CHEAP and not call.makes_large_results:
+        least = MIN_CHEAP_GIVEN
     if call is None or call.size < _least(least, inputs):
         return NotImplemented
     if not get_parallel() or config.get_num_workers() < 2:
@@ -184,6 +189,11 @@ class _Call:
         plain = [_spread(x, shape) for x in inputs]
         where = None if mask is True else _spread(mask, shape)
         return cls(ufunc, plain, outs, where, dtypes, order, options, shape)
+
+    @property
+    def makes_large_results(self) -> bool:
+        """Return whether all that is written to is new and as wide as float64."""
+        return all(out is None for out in self.outs) and all(d.itemsize >= 8 for d in self.dtypes)
 
     def run(self, flags: Flags) -> Any:
         """Return what the ufunc returns; its outputs are set by all workers."""

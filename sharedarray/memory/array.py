@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 
 from sharedarray.memory import named, pickling
 from sharedarray.memory.allocator import allocate
-from sharedarray.memory.flags import QUIET, Flags, report
+from sharedarray.memory.flags import QUIET, Flags, begin_logging, end_logging, report
 from sharedarray.memory.layouts import layout, refuse_objects
 from sharedarray.memory.registry import is_shared
 from sharedarray.memory.ufuncs import as_given, may_be_large, plain_keywords, set_items
@@ -172,7 +172,7 @@ class SharedArray(np.ndarray):
                 is_quiet = False  # it may overflow in the dtype of the array
             args.append(x)
         ours = DISPATCH.get(_ndarray_ufunc) if largest > _SMALL else None
-        if ours is not None and may_be_large(method, args, largest):
+        if ours is not None and may_be_large(ufunc, method, args, largest):
             result = ours(flags, ufunc, method, args, kwargs)
             if result is not NotImplemented:
                 report(flags, 2)
@@ -183,8 +183,11 @@ class SharedArray(np.ndarray):
         if is_quiet or ufunc.__name__[-1] == ")":  # from np.frompyfunc: Python's own
             result = getattr(ufunc, method)(*args, **kwargs)
         else:
-            with np.errstate(all="log", call=flags):
+            settings = begin_logging(flags)
+            try:
                 result = getattr(ufunc, method)(*args, **kwargs)
+            finally:
+                end_logging(settings)
             if flags:  # saves a call
                 report(flags, 2)
         return as_given(result, given, kwargs["out"]) if given else result
@@ -388,8 +391,7 @@ _NEW_MEMORY = (
 )  # fmt: skip
 # These may also give the array itself or a view of it.
 _PERHAPS_VIEW = ("astype", "byteswap", "clip", "conj", "conjugate", "ravel", "reshape", "round")
-# Honest already: three for `DISPATCH`, the others to write data, not a reference,
-# to a file.
+# Honest already: three for `DISPATCH`, the others to write data, not a reference, to a file.
 _AS_PLAIN = ("dump", "dumps", "partition", "searchsorted", "sort", "tofile")
 
 for _name in (*_NEW_MEMORY, *_AS_PLAIN):

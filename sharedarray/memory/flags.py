@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["QUIET", "Flags", "report"]
+try:
+    from numpy._core.umath import _extobj_contextvar, _make_extobj
+except ImportError:  # a NumPy to come, whose errstate does it in another way
+    _HAS_SETTINGS = False
+else:
+    _HAS_SETTINGS = True
+
+__all__ = ["QUIET", "Flags", "begin_logging", "end_logging", "report"]
 
 # NumPy's words -> the name of the setting, and the bit of the flag that a callback gets.
 _KINDS = {
@@ -40,6 +47,23 @@ class Flags(list[str]):
 
     __slots__ = ()
     write = list.append
+
+
+def begin_logging(flags: Flags) -> Any:
+    """Do what entering ``np.errstate(all="log", call=flags)`` does, in a quarter of its 1 us."""
+    if not _HAS_SETTINGS:
+        settings = np.errstate(all="log", call=flags)
+        settings.__enter__()
+        return settings
+    return _extobj_contextvar.set(_make_extobj(all="log", call=flags))
+
+
+def end_logging(begun: Any) -> None:
+    """Go back to the settings before `begin_logging`, which has returned `begun`."""
+    if not _HAS_SETTINGS:
+        begun.__exit__(None, None, None)
+    else:
+        _extobj_contextvar.reset(begun)
 
 
 def report(lines: Iterable[str], stacklevel: int) -> None:

@@ -26,7 +26,7 @@ import os
 from sharedarray.descriptor import Descriptor, opened
 from sharedarray.memory import registry
 from sharedarray.memory.allocator import Block, new_block
-from sharedarray.memory.segment import SEALS, Segment, memfd_name, total_nbytes
+from sharedarray.memory.segment import SEALS, Segment, has_length, memfd_name, total_nbytes
 
 try:
     import fcntl
@@ -116,7 +116,7 @@ def adopt(
 
 def _map(segment_id: tuple[int, int], lengths: tuple[int, int], descriptor: Descriptor) -> Segment:
     nbytes, step = lengths
-    if not 0 < step <= nbytes or os.fstat(descriptor.number).st_size != total_nbytes(nbytes, step):
+    if not 0 < step <= nbytes or not has_length(descriptor.number, total_nbytes(nbytes, step)):
         raise Unreachable("the segment has another length")
     try:
         if fcntl.fcntl(descriptor.number, fcntl.F_GET_SEALS) & SEALS != SEALS:

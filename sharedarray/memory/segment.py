@@ -48,12 +48,15 @@ except ImportError:  # not on Windows: every segment is anonymous there
 
 __all__ = [
     "DESCRIPTOR_MIN_NBYTES",
+    "HUGE_PAGE_NBYTES",
+    "PAGE_NBYTES",
     "SEALS",
     "Block",
     "Bytes",
     "Lease",
     "Segment",
     "has_descriptor_to_spare",
+    "has_length",
     "memfd_name",
     "total_nbytes",
 ]
@@ -65,6 +68,8 @@ DESCRIPTOR_MIN_NBYTES = 1 << 20
 # One huge page of x86-64 and of aarch64 with 4 KiB pages.
 HUGE_PAGE_NBYTES = 2 << 20
 PAGE_NBYTES = mmap.PAGESIZE
+# Tries to map a segment to where a huge page begins; two are the rule.
+_MOST_PLACES = 8
 # Sizes that need no comparison with the machine's memory, whose limits are in files (50 us).
 _SURELY_FITS_NBYTES = 64 << 20
 # In the kernel since 6.3; the os module of Python 3.11 to 3.13 has no name for it.
@@ -210,6 +215,7 @@ class Segment:
         n_blocks = nbytes // self.step
         total = header_nbytes + nbytes if header_nbytes else total_nbytes(nbytes, self.step)
         if origin is None:
+            _check_size(nbytes)
             self.id = (forks.process_token(), next(_counter))
             mapping, self._descriptor = _map(total, memfd_name(self.id, nbytes, self.step))
         else:
@@ -269,8 +275,14 @@ class Segment:
 
 
 def total_nbytes(nbytes: int, step: int) -> int:
-    """Return how long the mapping of a segment is, what it notes about its blocks included."""
+    """Return how many bytes a segment uses, what it notes about its blocks included."""
     return _aligned(nbytes) + 9 * (nbytes // step)
+
+
+def has_length(descriptor: int, total: int) -> bool:
+    """Return whether a memfd is as long as one that uses `total` bytes: see `_placed_length`."""
+    length = os.fstat(descriptor).st_size
+    return length == total or (length > total >= HUGE_PAGE_NBYTES and length % PAGE_NBYTES == 0)
 
 
 def memfd_name(segment_id: tuple[int, int], nbytes: int, step: int) -> str:
@@ -284,13 +296,12 @@ def _aligned(nbytes: int) -> int:
 
 def _map(nbytes: int, name: str) -> tuple[mmap.mmap, Descriptor | None]:
     """Return a shared mapping of `nbytes` zero bytes, and its descriptor if it has one."""
-    _check_size(nbytes)
     try:
         descriptor = _sealed_memfd(nbytes, name)
         if descriptor is None:
             mapping = mmap.mmap(-1, nbytes)
         else:
-            mapping = _map_shared(descriptor.number, nbytes)
+            mapping = _map_shared(descriptor.number, os.fstat(descriptor.number).st_size)
     except OverflowError as error:
         raise MemoryError(f"{nbytes} bytes are more than an address can count") from error
     except OSError as error:
@@ -331,6 +342,8 @@ def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
         descriptor = _memfd(name)
         os.fchmod(descriptor.number, 0o600)  # born 0777, and /proc/<pid>/fd leads others here
         os.ftruncate(descriptor.number, nbytes)
+        if nbytes >= HUGE_PAGE_NBYTES:
+            os.ftruncate(descriptor.number, _placed_length(descriptor.number, nbytes))
         # Nobody can make it shorter under our arrays, which would be a SIGBUS at the next touch.
         fcntl.fcntl(descriptor.number, fcntl.F_ADD_SEALS, SEALS)
         # On Python before 3.13 the mapping takes another one, and may not get it.
@@ -339,6 +352,27 @@ def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
     except (OSError, AttributeError):
         return None
     return descriptor
+
+
+def _placed_length(descriptor: int, nbytes: int) -> int:
+    """Return from what length on a mapping of a memfd begins where a huge page does.
+
+    The kernel looks for room from above, and a mapping ends where the room does: what is added to
+    its length, pages that nobody touches, moves its beginning down. Where it does not fit any more,
+    it goes to other room, and its end changes: therefore several tries.
+    """
+    length = nbytes
+    with contextlib.suppress(OSError):  # address space is scarce
+        for _ in range(_MOST_PLACES):
+            mapping = _map_shared(descriptor, length)
+            address = np.frombuffer(mapping, np.uint8, 1).__array_interface__["data"][0]
+            mapping.close()
+            distance = address % HUGE_PAGE_NBYTES
+            if not distance:
+                return length
+            length = -(-length // PAGE_NBYTES) * PAGE_NBYTES + distance
+            os.ftruncate(descriptor, length)
+    return nbytes
 
 
 def has_descriptor_to_spare() -> bool:

@@ -9,15 +9,18 @@ import numpy as np
 
 from sharedarray.memory.flags import Flags
 
-__all__ = ["as_given", "may_be_large", "plain_keywords", "set_items"]
+__all__ = ["LEAST", "as_given", "may_be_large", "plain_keywords", "set_items"]
 
-# Elements. No ufunc has a parallel way for fewer.
-_LARGE = 1 << 18
+# Elements from which on a ufunc may have a parallel way, as `functions` says.
+LEAST: dict[Any, int] = {}
 
 
-def may_be_large(method: str, inputs: Sequence[Any], largest: int) -> bool:
+def may_be_large(ufunc: Any, method: str, inputs: Sequence[Any], largest: int) -> bool:
     """Return whether it pays to look at a call more closely, whose largest input has that size."""
-    if largest >= _LARGE or method == "outer":
+    least = LEAST.get(ufunc)
+    if least is None:
+        return False
+    if largest >= least or method == "outer":
         return True
     shape = None  # of rows and columns the result has more elements than any of them
     for x in inputs:

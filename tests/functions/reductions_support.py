@@ -43,7 +43,7 @@ SHAPES = [(647,), (10_007,), (20, 50), (1000, 3), (3, 1000), (7, 8, 30), (1, 900
 SHAPES += [(4, 5, 6, 8), (2, 2, 400), (8200, 4), (4, 8200), (17, 31), (5, 8191)]
 EXTREMES = ["min", "max", "nanmin", "nanmax"]
 SMALL = {
-    reducing: {"MIN_FAST_NBYTES": 300, "MIN_SLOW": 300},
+    reducing: {"MIN_FAST_NBYTES": 300, "MIN_FASTEST_NBYTES": 300, "MIN_SLOW": 300},
     reduction: {"MIN_SUM": 300},
     cumulative: {"MIN_CUMULATIVE": 300},
     extrema: {"_FRONT": 8},

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from sharedarray.functions import argsorting, fileio, reduction, sorting
+from sharedarray.functions import argsorting, fileio, reducing, reduction, sorting
 from tests.ops.support import small_sizes, strided, unaligned
 
 SMALL_THRESHOLDS = {
@@ -20,6 +20,7 @@ SMALL_THRESHOLDS = {
         "MIN_LINES": 40,
     },
     argsorting: {"MIN_ARGSORT": 40, "MIN_ARGSORT_WORKERS": 40, "MIN_LINES": 40},
+    reducing: {"MIN_FASTEST_NBYTES": 340},
     reduction: {"MIN_SUM": 340},
     fileio: {"MIN_FROMFILE": 64},
 }

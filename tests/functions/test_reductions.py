@@ -222,7 +222,7 @@ def test_small_arrays_wake_no_worker():
 @pytest.mark.parametrize("delta", [-1, 0])
 def test_around_the_real_thresholds(delta):
     cases = [("sum", "f8", reduction.MIN_SUM), ("std", "f8", reducing.MIN_SLOW)]
-    cases += [("min", "f8", reducing.MIN_FAST_NBYTES // 8), ("min", "f2", reducing.MIN_SLOW)]
+    cases += [("min", "f8", reducing.MIN_FASTEST_NBYTES // 8), ("min", "f2", reducing.MIN_SLOW)]
     for name, dtype, n in cases:
         pool = RecordingPool(2)
         check_call(name, np.ones(n + delta, dtype), pool=pool)

@@ -125,7 +125,8 @@ def test_nothing_is_left_of_results_that_are_gone():
 
 
 def test_results_of_ufuncs(monkeypatch):
-    monkeypatch.setattr("sharedarray.functions.ufuncs.MIN_SIZE", {np.exp: N, np.divmod: N})
+    for sizes in ("functions.ufuncs.MIN_SIZE", "memory.ufuncs.LEAST"):
+        monkeypatch.setattr(f"sharedarray.{sizes}", {np.exp: N, np.divmod: N})
     a = sharedarray.array(np.linspace(-1, 1, 1 << 18))
     with sharedarray.num_workers(2):
         for _ in range(3):
