@@ -90,8 +90,8 @@ def fromfiles(
     TypeError
         If `paths` is one path, or has something else.
     ValueError
-        If there are no paths, an `offset` is beyond the end of a file of which all is to be read,
-        and for the dtypes for which `numpy.fromfile` raises it.
+        If there are no paths, an `offset` is an item or more beyond the end of a file of which all
+        is to be read, and for the dtypes for which `numpy.fromfile` raises it.
     ImportError
         If ``progress=True`` and tqdm is not installed.
 
@@ -159,7 +159,7 @@ def _n_items(
     found = []
     for name in names:
         n_bytes = _size(name) - offset
-        if n_bytes < 0 and count < 0:
+        if n_bytes <= -itemsize and count < 0:  # as np.fromfile, which finds 0 items before that
             raise ValueError(f"offset {offset} is {-n_bytes} bytes beyond the end of {name!r}")
         n_items, n_left_over = divmod(max(0, n_bytes), itemsize)
         if strict and n_items < count:

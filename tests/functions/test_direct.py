@@ -10,7 +10,7 @@ import tempfile
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sharedarray import MapReduce
@@ -85,6 +85,7 @@ def reads(small, data):
     chunk=st.sampled_from([64, 5000, ALIGN, 3 * ALIGN, 1 << 20]),
     bounce=st.sampled_from([ALIGN, 3 * ALIGN]),
 )
+@example(size=0, count=-1, offset=1, dtype="i2", chunk=64, bounce=ALIGN)
 def test_any_range(size, count, offset, dtype, chunk, bounce):
     with tempfile.NamedTemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
         patch.setattr(functions, "MIN_FROMFILE", 1)
