@@ -17,6 +17,7 @@ block is that of the output: its elements count 8 bytes where they are narrower,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ from sharedarray_ops.samplesort import (
     stable_order,
 )
 
-__all__ = ["Ordered", "cut", "merge", "merge_index", "sort_block", "sort_block_index"]
+__all__ = ["Ordered", "merge", "merge_index", "sort_block", "sort_block_index"]
 
 # Of an output for each worker: a part takes up to 32 bytes for each of its elements. Of fewer
 # elements than the least, calls of Python take longer than the work.
@@ -45,6 +46,9 @@ MIN_PART = 1 << 14
 BLOCK = 1 << 16
 # To cut an output into its parts.
 SAMPLES = 1 << 14
+# Elements of a part that is sorted in the cache, and of how many of them its bounds are chosen.
+QUICK_PART = 1 << 16
+SAMPLE = 1 << 3
 
 
 class Ordered(NamedTuple):
@@ -64,13 +68,15 @@ class Ordered(NamedTuple):
 
 def sort_block(a: NDArray[Any], direction: Direction, pool: Pool) -> Ordered:
     """Return the elements of a block in a stable order."""
-    if is_rankable(a.dtype) and not _needs_order(a, pool):
+    if is_rankable(a.dtype):
         out = a.copy()
         sorting.sort(out, pool, descending=direction.descending)
-    else:
-        order = stable_order(a, direction, pool)
-        out = np.empty(a.shape, a.dtype)
-        gather(a, order, out, pool)
+        if not _mixes_zeros_or_has_nan([out]):
+            return Ordered(out)
+        del out  # before the indices are there: so less memory is taken at a time
+    order = stable_order(a, direction, pool)
+    out = np.empty(a.shape, a.dtype)
+    gather(a, order, out, pool)
     return Ordered(out)
 
 
@@ -86,25 +92,6 @@ def sort_block_index(a: NDArray[Any], direction: Direction, pool: Pool) -> Order
 
     pool.map(kernel, list(blocks(0, a.size, BLOCK)))
     return Ordered(values, index)
-
-
-def _needs_order(a: NDArray[Any], pool: Pool) -> bool:
-    """Return whether equal elements differ in their bits, so that not any sort is a stable one."""
-    return bool(a.size) and sorting.needs_order(a, pool)
-
-
-def cut(block: Ordered, cuts: Integers, number: int) -> list[Ordered]:
-    """Return copies of the pieces of a block, that of each output.
-
-    Copies, so that the memory of a piece is free when its output is there.
-    """
-    values, positions = block
-    return [
-        Ordered(
-            values[part.slice].copy(), None if positions is None else positions[part.slice].copy()
-        )
-        for part in parts_of(cuts, number, values.size)
-    ]
 
 
 def merge(pieces: Sequence[Ordered], direction: Direction, pool: Pool) -> NDArray[Any]:
@@ -126,11 +113,20 @@ def merge(pieces: Sequence[Ordered], direction: Direction, pool: Pool) -> NDArra
     """
     values = [piece.values for piece in pieces]
     out = np.empty(sum(v.size for v in values), values[0].dtype)
-    if is_rankable(out.dtype):
+    if not is_rankable(out.dtype) or _mixes_zeros_or_has_nan(values):
+        _merge_stable(values, out, direction, pool)
+    elif _is_quick(out.dtype) and not direction.descending:
+        _merge_by_value(values, out, pool)
+    else:
         np.concatenate(values, out=out)
-        if not _needs_order(out, pool):
-            sorting.sort(out, pool, descending=direction.descending)
-            return out
+        sorting.sort(out, pool, descending=direction.descending)
+    return out
+
+
+def _merge_stable(
+    values: Sequence[NDArray[Any]], out: NDArray[Any], direction: Direction, pool: Pool
+) -> None:
+    """Merge in parts that are cut exactly, each of them by a stable sort."""
 
     def kernel(part: _Part) -> None:
         target = out[part.where.slice]
@@ -139,7 +135,54 @@ def merge(pieces: Sequence[Ordered], direction: Direction, pool: Pool) -> NDArra
         np.take(mixed, stable_order(mixed, direction), out=target, mode="clip")
 
     pool.map(kernel, _parts(values, direction, pool))
-    return out
+
+
+def _merge_by_value(values: Sequence[NDArray[Any]], out: NDArray[Any], pool: Pool) -> None:
+    """Merge in parts that are cut at values, each of them by a sort in the cache.
+
+    A part with many equal elements may be as large as all, and takes less time for each of them.
+    """
+    if not out.size:
+        return
+    n_parts = -(-out.size // QUICK_PART)
+    sample = np.sort(np.concatenate([v[:: max(1, QUICK_PART // SAMPLE)] for v in values]))
+    splitters = sample[sample.size * np.arange(1, n_parts) // n_parts]
+    cuts = np.stack([np.searchsorted(v, splitters) for v in values], axis=1).astype(np.int64)
+
+    def kernel(part: _Part) -> None:
+        mixed = [v[c.slice] for v, c in zip(values, part.pieces, strict=True) if c.size]
+        if not mixed:
+            return
+        target = out[part.where.slice]
+        np.concatenate(mixed, out=target)
+        # NumPy sorts the bits of floats faster than floats, and without signs they are in order.
+        has_no_sign = out.dtype.kind == "f" and all(m[0] >= 0 for m in mixed)
+        (target.view(f"i{out.itemsize}") if has_no_sign else target).sort()
+
+    pool.map(kernel, _parts_at(cuts, [v.size for v in values]))
+
+
+def _is_quick(dtype: np.dtype[Any]) -> bool:
+    """Return whether NumPy has SIMD to sort this dtype by its values."""
+    return dtype.kind in "iuf" and dtype.itemsize in (4, 8) and dtype.isnative
+
+
+def _mixes_zeros_or_has_nan(values: Sequence[NDArray[Any]]) -> bool:
+    """Return whether equal elements of sorted pieces differ in their bits, see `needs_order`."""
+    if values[0].dtype.kind != "f":
+        return False
+    if any(v.size and np.isnan(v[-1]) for v in values):
+        return True
+    minus = np.concatenate([np.signbit(_zeros(v)) for v in values])
+    return bool(minus.any() and not minus.all())
+
+
+def _zeros(v: NDArray[Any]) -> NDArray[Any]:
+    """Return the zeros of sorted numbers."""
+    if v.size and v[0] > v[-1]:
+        v = v[::-1]
+    start, stop = np.searchsorted(v, v.dtype.type(0)), np.searchsorted(v, v.dtype.type(0), "right")
+    return v[start:stop]
 
 
 def merge_index(
@@ -195,8 +238,15 @@ def _parts(values: Sequence[NDArray[Any]], direction: Direction, pool: Pool) -> 
     where = chunks(0, n, n_parts) if n else []
     if len(where) < 2:
         return [_Part(part, [Chunk(0, size) for size in sizes]) for part in where]
-    cuts = exact_cuts(values, [part.stop for part in where[:-1]], direction, SAMPLES)
+    return _parts_at(exact_cuts(values, [c.stop for c in where[:-1]], direction, SAMPLES), sizes)
+
+
+def _parts_at(cuts: Integers, sizes: Sequence[int]) -> list[_Part]:
+    """Return the parts of an output whose pieces are cut at these positions, a row for each cut."""
     columns = [parts_of(cuts, k, size) for k, size in enumerate(sizes)]
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    stops = accumulate(sum(c.size for c in row) for row in rows)
     return [
-        _Part(part, list(row)) for part, row in zip(where, zip(*columns, strict=True), strict=True)
+        _Part(Chunk(stop - sum(c.size for c in row), stop), row)
+        for row, stop in zip(rows, stops, strict=True)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +53,18 @@ class Cluster:
             protocol="tcp",
         )
         self.client = Client(self.cluster)
-        self.x = dask.array.random.default_rng(20).random(size, chunks=size // N_CHUNKS)
-        if chunks == "in memory":
-            self.x = self.done(self.x)
+        self.client.wait_for_workers(self.n_workers)
+        self.x = None
+        seeds = count()
+
+        def prepare():
+            """Make another input: what a way has fetched would stay where it is of use to it."""
+            self.x = None
+            rng = dask.array.random.default_rng(next(seeds))
+            x = rng.random(size, chunks=size // N_CHUNKS)
+            self.x = self.done(x) if chunks == "in memory" else x
+
+        self.prepare = prepare
 
     def teardown(self, *params):
         with suppress(AttributeError):
@@ -80,7 +90,7 @@ class TrackDask(Cluster):
     unit = "x"
 
     def track_ratio(self, size, function, chunks):
-        return ratio(*self.ways(function))
+        return ratio(*self.ways(function), self.prepare)
 
     track_ratio.unit = "x"
 
@@ -92,6 +102,7 @@ class TrackDaskMemory(Cluster):
         """Return which part of NumPy's peak on the fullest worker ours is."""
         peaks = []
         for way in self.ways(function):
+            self.prepare()
             self.client.run(reset_peak)
             way()
             peaks.append(max(self.client.run(peak_nbytes).values()))

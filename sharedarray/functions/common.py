@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sharedarray import config
 from sharedarray.errors import WorkerDied, WorkerException
+from sharedarray.functions.daskseam import is_dask
 from sharedarray.parallel_switch import Threshold
 from sharedarray.workers.backend import SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
@@ -55,6 +56,7 @@ __all__ = [
     "numpy_errors",
     "plain",
     "pool_for",
+    "refuse_dask",
 ]
 
 # From these sizes on our way wins against one call of NumPy: medians on two cores, NumPy 2.4 with
@@ -132,14 +134,25 @@ def plain(a: ArrayLike) -> NDArray[Any]:
     Raises
     ------
     TypeError
-        For masked arrays, whose masks would be lost.
+        For masked arrays, whose masks would be lost, and for dask arrays, which may be larger than
+        the memory.
     """
     # Where nobody has imported numpy.ma, which takes a while, there is none.
     if isinstance(a, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
         raise TypeError(
             "masked arrays are not supported: use a.compressed(), a.filled() or numpy.ma"
         )
+    refuse_dask(a)
     return np.asarray(a)
+
+
+def refuse_dask(a: Any) -> None:
+    """Raise TypeError for a dask array, which would be computed here and now."""
+    if is_dask(a):
+        raise TypeError(
+            "dask arrays are not supported by this function: use that of dask.array, such as "
+            "dask.array.cumsum, or a.compute() where the array fits into memory"
+        )
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 ::
 
     x[i] --sort--> ordered[i] --samples--> brackets --...--> cuts         once for each block
-                       '---------cut at cuts-----------> pieces[i]        a list, of each output's
-    pieces[0][j], pieces[1][j], ... --merge--> result[j]                  once for each output
+                       '---------cut at cuts-----------> pieces[i, j]     that of each output
+    pieces[0, j], pieces[1, j], ... --merge--> result[j]                  once for each output
 
 What is compared and counted is in `sharedarray_ops.samplesort`, what the tasks do in
-`sharedarray_ops.merging`.
+`sharedarray_ops.merging`, how the pieces travel in `daskpieces`.
 
 Guarantees
 ----------
@@ -26,15 +26,15 @@ Assumptions
 
 Scale
 -----
-On paper, with m blocks: ``m ** 2`` pieces, which are entries of lists, three tasks for each block,
-and one more for each block in every round of samples. All elements move once, but for those that
+On paper, with m blocks: ``m ** 2`` pieces, two tasks for each block, and one more for each block in
+every round of samples. All elements move once, but for those that
 are where they belong: 8 bytes each, and 4 of a position for `argsort`. The argsort of 1 TB, 125e9
 float64, on 100 workers of one thread each:
 
 =================================================  ===============  ===============
 blocks                                             200 of 5 GB      500 of 2 GB
 =================================================  ===============  ===============
-tasks                                              41,605           254,005
+tasks                                              41,405           253,505
 one piece                                          37.5 MB          6 MB
 rounds, and what one task gets in each of them     5, 41 MB         5, 256 MB
 moved between workers                              1.485 TB         1.485 TB
@@ -42,21 +42,30 @@ a task, inputs included                            15 GB            6 GB
 a worker, if it gets all pieces at once            37.4 GB          32.9 GB
 =================================================  ===============  ===============
 
-With more blocks, it is the tasks themselves that take the time, in Dask's scheduler.
+With more blocks, it is the tasks themselves that take the time, in Dask's scheduler. On a cluster
+of one machine, where nothing is moved, the pieces of 8 outputs are one task.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from operator import getitem
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sharedarray.functions.daskpieces import (
+    Bundle,
+    cut,
+    dask_worker,
+    held,
+    introduce,
+    on_one_machine,
+    sampled,
+)
 from sharedarray.functions.sortargs import requested
 from sharedarray.workers.backend import ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
@@ -66,13 +75,10 @@ from sharedarray_ops.merging import Ordered
 from sharedarray_ops.pool import Caller, Pool
 from sharedarray_ops.samplesort import Brackets, Direction
 
-__all__ = ["argsort", "is_dask", "node_pool", "sort"]
+__all__ = ["argsort", "node_pool", "sort"]
 
-
-def is_dask(a: Any) -> bool:
-    """Return whether an object is a dask array; where nobody has imported Dask, there is none."""
-    module = sys.modules.get("dask.array")
-    return module is not None and isinstance(a, getattr(module, "Array", ()))
+# Of how many outputs the pieces of a block travel together where that costs nothing.
+GROUP = 8
 
 
 def sort(
@@ -241,9 +247,10 @@ class _Tasks(NamedTuple):
 def _sorted(x: Any, direction: Direction, tasks: _Tasks) -> Any:
     """Return the dask array of the result."""
     # Only here, for those who have it; and without its types, which a part of it lacks.
-    token = import_module("dask.base").tokenize(x.name, tasks.name, direction)
+    group = GROUP if on_one_machine() else 1
+    token = import_module("dask.base").tokenize(x.name, tasks.name, direction, group)
     name = f"sharedarray-{tasks.name}-{token}"
-    graph = _graph(x.name, x.chunks[0], direction, tasks, token)
+    graph = _graph(x.name, x.chunks[0], direction, tasks, group, token)
     layered = import_module("dask.highlevelgraph").HighLevelGraph
     layers = layered.from_collections(name, graph, dependencies=[x])
     chunks = (tuple(samplesort.output_sizes(x.chunks[0])),)
@@ -251,12 +258,17 @@ def _sorted(x: Any, direction: Direction, tasks: _Tasks) -> Any:
 
 
 def _graph(
-    source: str, sizes: Sequence[int], direction: Direction, tasks: _Tasks, token: str
+    source: str,
+    sizes: Sequence[int],
+    direction: Direction,
+    tasks: _Tasks,
+    group: int,
+    token: str,
 ) -> dict[Any, Any]:
     """Return all tasks; the blocks are ``(source, i)``."""
-    ordered, brackets, samples, pieces, piece, result = (
+    ordered, brackets, samples, piece, result = (
         f"sharedarray-{part}-{token}"
-        for part in ("ordered", "brackets", "samples", "pieces", "piece", tasks.name)
+        for part in ("ordered", "brackets", "samples", "piece", tasks.name)
     )
     outputs = samplesort.output_sizes(sizes)
     targets = samplesort.targets_of(outputs)
@@ -267,38 +279,51 @@ def _graph(
         return {(result, j): (partial(np.empty, 0, tasks.dtype),) for j in range(len(outputs))}
     n_blocks = len(kept)
     graph: dict[Any, Any] = {}
-    for k, i in enumerate(numbers):
-        graph[ordered, k] = (partial(_order, tasks.order, direction), (source, i))
+    order = partial(_order, tasks.order, direction)
     if not targets:
-        return graph | {(result, 0): (merge, [(ordered, 0)])}
-    n_rounds = samplesort.exact_rounds(sum(kept), len(targets), n_blocks)
-    # The first brackets are no task: so nothing draws the first samples away from their block.
-    known: Any = partial(samplesort.whole_blocks, kept)
+        graph[ordered, 0] = (partial(order, None), (source, numbers[0]))
+        return graph | {(result, 0): (merge, 0, [(ordered, 0)])}
+    for k, i in enumerate(numbers):
+        graph[ordered, k] = (partial(order, partial(_first_positions, kept, k)), (source, i))
+        # No brackets are needed: so nothing draws the first samples away from their block.
+        graph[samples, 0, k] = (_first_sample, (ordered, k))
     narrow = partial(_narrowed, targets, direction)
-    for r in range(n_rounds):
-        for k in range(n_blocks):
-            graph[samples, r, k] = (partial(_sample, k), (ordered, k), known)
+    known: Any = partial(samplesort.whole_blocks, kept)
+    for r in range(samplesort.exact_rounds(sum(kept), len(targets), n_blocks)):
+        if r:
+            for k in range(n_blocks):
+                graph[samples, r, k] = (partial(_sample, k), (ordered, k), known)
         graph[brackets, r] = (narrow, known, [(samples, r, k) for k in range(n_blocks)])
         known = (brackets, r)
-    for k in range(n_blocks):
-        graph[pieces, k] = (partial(_cut, k), (ordered, k), known)
-        for j in range(len(outputs)):
-            graph[piece, k, j] = (getitem, (pieces, k), j)
+    for k, g in product(range(n_blocks), range(-(-len(outputs) // group))):
+        part = partial(_cut, k, kept[k], slice(g * group, (g + 1) * group))
+        graph[piece, k, g] = (part, (ordered, k), known)
     for j in range(len(outputs)):
-        graph[result, j] = (merge, [(piece, k, j) for k in range(n_blocks)])
+        graph[result, j] = (merge, j % group, [(piece, k, j // group) for k in range(n_blocks)])
     return graph
 
 
 def _order(
-    order: Callable[[NDArray[Any], Direction, Pool], Ordered], direction: Direction, a: Any
-) -> Ordered:
-    return order(np.asarray(a), direction, node_pool())
+    order: Callable[[NDArray[Any], Direction, Pool], Ordered],
+    direction: Direction,
+    positions: Callable[[], NDArray[np.int64]] | None,
+    a: Any,
+) -> Bundle:
+    introduce()
+    ordered = order(np.asarray(a), direction, node_pool())
+    return held(ordered, None if positions is None else positions())
 
 
-def _sample(number: int, block: Ordered, known: _Known) -> NDArray[Any]:
-    brackets = known() if callable(known) else known
-    values: NDArray[Any] = block.values[samplesort.positions(brackets, number)]
-    return values
+def _first_positions(sizes: Sequence[int], number: int) -> NDArray[np.int64]:
+    return samplesort.positions(samplesort.whole_blocks(sizes), number)
+
+
+def _first_sample(block: Bundle) -> Any:
+    return block.samples
+
+
+def _sample(number: int, block: Bundle, known: Brackets) -> NDArray[Any]:
+    return sampled(block, samplesort.positions(known, number))
 
 
 def _narrowed(
@@ -308,17 +333,22 @@ def _narrowed(
     return samplesort.narrowed(brackets, samples, targets, direction)
 
 
-def _cut(number: int, block: Ordered, brackets: Brackets) -> list[Ordered]:
-    return merging.cut(block, brackets.low, number)
+def _cut(number: int, size: int, which: slice, block: Bundle, brackets: Brackets) -> Bundle:
+    return cut(block, samplesort.parts_of(brackets.low, number, size)[which])
 
 
 def _run(
     merge: Callable[[Sequence[Ordered], Sequence[int], Direction], NDArray[Any]],
     starts: Sequence[int],
     direction: Direction,
-    pieces: Sequence[Ordered],
+    number: int,
+    bundles: Sequence[Bundle],
 ) -> NDArray[Any]:
-    return merge(pieces, starts, direction)
+    """Merge the pieces of that number in the bundles; the blocks of these start at `starts`."""
+    introduce()
+    pieces = [bundle.piece(number) for bundle in bundles]
+    each = [start for start, parts in zip(starts, pieces, strict=True) for _ in parts]
+    return merge([part for parts in pieces for part in parts], each, direction)
 
 
 def _merged(pieces: Sequence[Ordered], starts: Sequence[int], direction: Direction) -> NDArray[Any]:
@@ -333,12 +363,9 @@ def _indices(
 
 def node_pool() -> Pool:
     """Return who works on a task: the threads of this worker that no other task is using."""
-    module = sys.modules.get("distributed")
-    if module is None:
+    worker = dask_worker()
+    if worker is None:
         return Caller()  # a scheduler in this process, which has a thread for each core
-    try:
-        state = module.get_worker().state
-    except ValueError:
-        return Caller()
+    state = worker.state
     n_workers = state.nthreads // max(1, state.executing_count)
     return MapReduce(ThreadBackend, n_workers) if n_workers > 1 else Caller()

@@ -16,6 +16,7 @@ from sharedarray.functions.common import (
     check_pool,
     numpy_errors,
     pool_for,
+    refuse_dask,
 )
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements
@@ -214,6 +215,7 @@ def _quantiles(
 ) -> Any:
     """Call NumPy's function on what stands for the array, or on its lanes, or on itself."""
     check_pool(pool)
+    refuse_dask(a)
     given = out
     a, out, *q_plain = (
         x.view(np.ndarray) if isinstance(x, SharedArray) else x for x in (a, out, *q)

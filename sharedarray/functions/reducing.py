@@ -182,5 +182,7 @@ def by_numpy(
         a = a.view(np.ndarray)
     if isinstance(out, SharedArray):
         kwargs["out"] = out.view(np.ndarray)
+    elif out is None:
+        kwargs.pop("out", None)  # other libraries' functions may have none
     result = function(a, *args, **kwargs)
     return result if out is None else out

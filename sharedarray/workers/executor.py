@@ -90,6 +90,10 @@ class ExecutorBackend(Backend):
             n_workers = getattr(self.engine, name, None)
             if isinstance(n_workers, int) and n_workers > 0:
                 return n_workers
+        client: Any = getattr(self.engine, "_client", None)  # of Dask's executor
+        if callable(getattr(client, "nthreads", None)):
+            n_threads: int = sum(client.nthreads().values())
+            return max(1, n_threads)
         return config.cpu_count()
 
     def crew(self, call: MapCall) -> Crew:

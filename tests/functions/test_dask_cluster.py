@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
+from sharedarray.functions import daskarrays, daskpieces
 from sharedarray.functions.argsorting import argsort
 from sharedarray.functions.daskarrays import node_pool
 from sharedarray.functions.fileio import fromfile
@@ -81,10 +83,58 @@ def test_a_file_is_read_sorted_and_written_by_the_workers(client, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.bin", "out.bin"]
 
 
-@pytest.mark.parametrize("phase", ["sort_block_index", "cut", "merge_index"])
-def test_a_worker_that_is_killed_in_the_middle_changes_nothing(client, phase):
+def have_small_files():
+    """Have pieces of any size lie in files, and count those that come from other workers."""
+    attach, daskpieces.MIN_NBYTES, daskpieces.n_attached = daskpieces._File.attached, 1, 0
+
+    def attached(*reference):
+        daskpieces.n_attached += 1
+        return attach(*reference)
+
+    daskpieces._File.attached = attached
+
+
+def n_files():
+    return daskpieces.n_attached, len(daskpieces._files)
+
+
+def test_pieces_go_between_workers_of_one_machine_in_files(client):
+    client.run(have_small_files)
+    x = da.from_array(sample(), chunks=CHUNK).persist()
+
+    index = argsort(x).persist()
+    assert is_sorted_index(index.compute())
+    client.run(gc.collect)
+    found = client.run(n_files)
+
+    assert {n > 0 for n, _ in found.values()} == {True}
+    assert {n for _, n in found.values()} == {0}
+
+
+def test_a_worker_that_cannot_open_files_asks_for_bytes(client):
+    def refuse(*reference):
+        daskpieces.n_attached += 1
+        raise FileNotFoundError("of another machine")
+
+    def have_no_files():
+        have_small_files()
+        daskpieces._File.attached = refuse
+
+    client.run(have_no_files)
+    index = argsort(da.from_array(sample(), chunks=CHUNK)).compute()
+
+    assert is_sorted_index(index)
+    assert sum(n for n, _ in client.run(n_files).values())
+
+
+@pytest.mark.parametrize(
+    ("where", "phase"),
+    [(merging, "sort_block_index"), (daskarrays, "held"), (merging, "merge_index")],
+)
+def test_a_worker_that_is_killed_in_the_middle_changes_nothing(client, where, phase):
     def die_at_the_third():
-        original, calls = getattr(merging, phase), []
+        have_small_files()
+        original, calls = getattr(where, phase), []
 
         def task(*args):
             calls.append(args)
@@ -92,7 +142,7 @@ def test_a_worker_that_is_killed_in_the_middle_changes_nothing(client, phase):
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(*args)
 
-        setattr(merging, phase, task)
+        setattr(where, phase, task)
 
     before = client.run(os.getpid)
     client.run(die_at_the_third, workers=[min(before)])

@@ -81,7 +81,7 @@ def test_docstring_has_the_numbers_of_the_plan(n_blocks):
 
     assert set(sizes) == {N // n_blocks}
     assert counts["piece"] == n_blocks**2
-    assert counts["ordered"] == counts["pieces"] == counts["argsort"] == n_blocks
+    assert counts["ordered"] == counts["argsort"] == n_blocks
     assert counts["samples"] == n_rounds * n_blocks
     for fact in (
         f"{n_blocks} of {N * VALUE // n_blocks // GB} GB",

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 import warnings
 
@@ -117,3 +118,22 @@ def processes():
     with process_executor() as executor:
         MapReduce(ExecutorBackend(executor)).map(abs, range(8))
         yield executor
+
+
+def wait_until(holds, limit=20):
+    deadline = time.monotonic() + limit
+    while not holds():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+@pytest.fixture
+def cluster_pool(client):
+    # Those that an earlier test has killed are back: as the scheduler sees it, for the client hears
+    # of it later. With one worker only, both claims of a map would be lost with it.
+    wait_until(lambda: client.run_on_scheduler(n_workers) == 2)
+    return MapReduce(DaskBackend(client), np=2)
+
+
+def n_workers(dask_scheduler):
+    return sum(worker.status.name == "running" for worker in dask_scheduler.workers.values())

@@ -1,30 +1,26 @@
-"""What is Dask's own: lost workers, locks and turns, other machines, cancellation."""
+"""What is Dask's own: ranks, locks and turns, cancellation."""
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 
-import numpy as np
 import pytest
-from distributed import Client
 
 import sharedarray
-from sharedarray import DaskBackend, MapReduce, WorkerDied, WorkerException
+from sharedarray import DaskBackend, MapReduce, WorkerException
 from sharedarray.workers import dasksync
-from tests.workers.engines import client, cluster, dask_client, dask_cluster  # noqa: F401
+from tests.workers.engines import client, cluster, cluster_pool, dask_cluster, wait_until  # noqa: F401
 from tests.workers.support import end_script, reason_of, start_script
 
 
 @pytest.fixture
-def pool(client):  # noqa: F811
-    client.wait_for_workers(2)  # those that an earlier test has killed are back
-    return MapReduce(DaskBackend(client), np=2)
+def pool(cluster_pool):  # noqa: F811
+    return cluster_pool
 
 
 def scheduler_keeps(client):  # noqa: F811
@@ -44,13 +40,6 @@ def scheduler_keeps(client):  # noqa: F811
 
 def task_names(client):  # noqa: F811
     return client.run_on_scheduler(lambda dask_scheduler: [*map(str, dask_scheduler.tasks)])
-
-
-def wait_until(holds, limit=20):
-    deadline = time.monotonic() + limit
-    while not holds():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 def test_nothing_of_dask_is_imported_with_the_package():
@@ -207,135 +196,6 @@ def test_forked_child_of_an_item_is_told(pool):
     reason = reason_of(pool, lambda _: MapReduce("process", 1).map(inner, [0]), [0])
     assert isinstance(reason, WorkerException)
     assert "forked" in str(reason)
-
-
-# lost workers
-
-
-def test_item_of_a_lost_worker_is_run_again(pool, tmp_path):
-    marker = tmp_path / "dies"
-    marker.touch()
-    seen = sharedarray.full(10, -1)
-    n_seen = sharedarray.zeros(1, int)
-
-    def work(i):
-        if i == 4 and marker.exists():
-            marker.unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
-        with pool.ordered:
-            if i not in seen[: n_seen[0]]:
-                seen[n_seen[0]] = i
-                n_seen[0] += 1
-        return np.arange(i)
-
-    results = pool.map(work, range(10), chunksize=1)
-    assert [len(result) for result in results] == list(range(10))
-    assert seen.tolist() == list(range(10))
-
-
-def test_item_that_kills_its_workers_is_reported(pool):
-    pids = sharedarray.zeros(4, int)
-
-    def die(i):
-        if i == 3:
-            pids[pids.argmin()] = os.getpid()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return i
-
-    with pytest.raises(WorkerDied, match="item 3") as caught:
-        pool.map(die, range(5), chunksize=1)
-    assert caught.value.items == (3,)
-    assert caught.value.pid in pids
-    assert (pids != 0).sum() == 2  # allowed-failures is 1
-
-
-def test_retries_hand_it_out_once_more(client, tmp_path):  # noqa: F811
-    client.wait_for_workers(2)
-    pool = MapReduce(DaskBackend(client, retries=1), np=2)
-
-    def die_three_times(i):
-        for k in range(3):
-            if i == 1 and not (tmp_path / str(k)).exists():
-                (tmp_path / str(k)).touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-        return i
-
-    assert pool.map(die_three_times, range(3), chunksize=1) == [0, 1, 2]
-
-
-def test_lost_cluster_is_told(tmp_path):
-    with dask_cluster(tmp_path) as address, Client(address) as client:  # noqa: F811
-        client.wait_for_workers(2)
-        pool = MapReduce(DaskBackend(client))
-        scheduler = client.run_on_scheduler(os.getpid)
-
-        def work(i):
-            if i == 3:
-                os.kill(scheduler, signal.SIGKILL)
-            threading.Event().wait(0.05)
-
-        with pytest.raises((RuntimeError, OSError)):
-            pool.map(work, range(20), chunksize=1)
-
-
-# arrays
-
-
-@pytest.fixture
-def elsewhere(client):  # noqa: F811
-    """Let one of the workers be as if it was on another machine: nobody's memory is reached."""
-    client.wait_for_workers(2)
-    address = sorted(client.scheduler_info(n_workers=-1)["workers"])[1]
-
-    def cut():
-        from sharedarray.memory import reach
-
-        reach.connected = reach.attach
-
-        def attach(*args):
-            raise reach.Unreachable("it is on another machine")
-
-        reach.attach = attach
-
-    def connect():
-        from sharedarray.memory import reach
-
-        reach.attach = reach.connected
-
-    client.run(cut, workers=[address])
-    yield address
-    client.run(connect, workers=[address])
-
-
-def test_arrays_go_elsewhere_with_their_data(pool, elsewhere):
-    from distributed import get_worker
-
-    a = sharedarray.arange(1000)
-    a.flags.writeable = False
-    b = sharedarray.zeros(4, int)
-
-    def work(item):
-        b[1] = item[0] + 1
-        return get_worker().address, type(a), a.flags.writeable, int(a.sum() + item.sum()), b
-
-    items = sharedarray.ones((12, 3), int)
-    found = pool.map(work, items, chunksize=1)
-    where = {address for address, *_ in found}
-    assert len(where) == 2
-    assert elsewhere in where
-    expected = (sharedarray.SharedArray, False, 499_500 + 3)
-    assert {result[1:4] for result in found} == {expected}
-    assert b[1] == 2  # by the worker of this machine
-    assert all((result[4] == [0, 2, 0, 0]).all() for result in found)
-
-
-def test_dask_itself_sends_arrays_with_their_data(client, elsewhere):  # noqa: F811
-    a = sharedarray.arange(12).reshape(3, 4)[:, ::2]
-    future = client.scatter(a, workers=[elsewhere])
-    facts = client.submit(lambda b: (type(b).__name__, b.sum()), future, workers=[elsewhere])
-    assert facts.result() == ("SharedArray", a.sum())
-    back = client.submit(lambda b: b + 1, future, workers=[elsewhere], pure=False).result()
-    assert (back == a + 1).all()
 
 
 # ends

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -12,8 +15,14 @@ import pytest
 import sharedarray
 from sharedarray import ExecutorBackend, MapReduce, WorkerDied
 from sharedarray.workers import shipping
-from tests.workers.engines import process_executor, processes, threads  # noqa: F401 - fixtures
-from tests.workers.support import end_script, reason_of, start_script
+from tests.workers.engines import (  # noqa: F401 - fixtures
+    client,
+    cluster,
+    process_executor,
+    processes,
+    threads,
+)
+from tests.workers.support import ROOT, end_script, reason_of, start_script
 
 
 @pytest.mark.parametrize("construct", ["critical", "ordered"])
@@ -130,6 +139,83 @@ def test_function_is_loaded_once_in_a_process(processes):  # noqa: F811
     pool = MapReduce(ExecutorBackend(processes), np=1)
     assert pool.map(Work(n_loaded), range(30), chunksize=1) == list(range(30))
     assert 1 <= n_loaded[0] <= 2  # two processes
+
+
+def check_engine(executor):
+    """Check that an executor of another library does what a map needs."""
+    pool = MapReduce(ExecutorBackend(executor))
+    a = sharedarray.zeros(40, int)
+
+    def work(i):
+        a[i] = i
+        return os.getpid()
+
+    assert pool.np == 2
+    pids = pool.map(work, range(40), chunksize=1)
+    assert os.getpid() not in pids
+    assert a.tolist() == list(range(40))
+    assert list(pool.imap(lambda i: -i, iter(range(9)))) == [-i for i in range(9)]
+    assert isinstance(reason_of(pool, lambda i: 1 // (3 - i), range(5)), ZeroDivisionError)
+    return pool
+
+
+def check_death(pool):
+    def die(i):
+        if i == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return i
+
+    with pytest.raises(WorkerDied, match="item 2"):
+        pool.map(die, range(3), chunksize=1)
+
+
+def test_executor_of_dask_has_the_workers_of_the_cluster(client):  # noqa: F811
+    check_death(check_engine(client.get_executor()))
+
+
+LOKY = """
+from loky import get_reusable_executor
+import sharedarray
+from tests.workers.test_executor import check_death, check_engine
+
+if __name__ == "__main__":
+    executor = get_reusable_executor(2)
+    check_death(check_engine(executor))
+    executor.shutdown(wait=True)
+    print("done")
+"""
+
+
+def test_executor_of_loky(tmp_path):
+    pytest.importorskip("loky")
+    out, err, code = end_script(start_script(LOKY, tmp_path))
+    assert (out, code) == ("done\n", 0), err
+
+
+MPI = """
+import sys
+from mpi4py.futures import MPIPoolExecutor
+from tests.workers.test_executor import check_engine
+
+if __name__ == "__main__":
+    with MPIPoolExecutor() as executor:
+        check_engine(executor)
+    print("done")
+"""
+
+
+def test_executor_of_mpi(tmp_path):
+    pytest.importorskip("mpi4py")
+    mpiexec = shutil.which("mpiexec")
+    if mpiexec is None:
+        pytest.skip("no MPI is installed")
+    (tmp_path / "script.py").write_text(MPI)
+    command = [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "script.py"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    found = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert (found.stdout, found.returncode) == ("done\n", 0), found.stderr
 
 
 INTERRUPTED = """
