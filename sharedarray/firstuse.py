@@ -49,6 +49,9 @@ class Later:
             _for_workers.add(home)
 
     def __getattr__(self, name: str) -> Any:
+        # What asks an object for what it can do does not ask for the module.
+        if name == "_home" or name.startswith("__"):
+            raise AttributeError(name)
         return getattr(import_module(self._home), name)
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    block --sort--> values (, positions) --cut--> pieces     here
+    block --sort--> values, or positions --cut--> pieces, values (, positions)     here
     pieces of all blocks --merge--> output                   there, in parts that are cut exactly
 
 Pieces are merged by a sort of what is nearly sorted: NumPy's SIMD kernels sort four times as fast
@@ -36,7 +36,7 @@ from sharedarray_ops.samplesort import (
     stable_order,
 )
 
-__all__ = ["Ordered", "merge", "merge_index", "sort_block", "sort_block_index"]
+__all__ = ["Indexed", "Ordered", "merge", "merge_index", "sort_block", "sort_block_index"]
 
 # Of an output for each worker: a part takes up to 32 bytes for each of its elements. Of fewer
 # elements than the least, calls of Python take longer than the work.
@@ -65,6 +65,45 @@ class Ordered(NamedTuple):
     values: NDArray[Any]
     positions: NDArray[Any] | None = None
 
+    def write(self, part: Chunk, room: Ordered, pool: Pool) -> None:
+        """Copy a part of the elements, and of their positions, to arrays of its length."""
+        np.copyto(room.values, self.values[part.slice])
+        if room.positions is not None and self.positions is not None:
+            np.copyto(room.positions, self.positions[part.slice])
+
+
+class Indexed(NamedTuple):
+    """A block as it came, and where each element of it is in their order.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n,)
+        The elements of the block.
+    positions : ndarray of uint32 or int64, shape (n,)
+        Of the smallest element, of the next one ...
+    """
+
+    values: NDArray[Any]
+    positions: NDArray[Any]
+
+    def ordered(self, pool: Pool) -> Ordered:
+        """Return the elements in their order."""
+        room = Ordered(np.empty(self.values.shape, self.values.dtype))
+        self.write(Chunk(0, self.values.size), room, pool)
+        return Ordered(room.values, self.positions)
+
+    def write(self, part: Chunk, room: Ordered, pool: Pool) -> None:
+        """Write a part of the elements in their order to arrays of its length, as `Ordered`'s."""
+        positions = self.positions[part.slice]
+
+        def kernel(chunk: Chunk) -> None:
+            out = room.values[chunk.slice]
+            np.take(self.values, positions[chunk.slice], out=out, mode="clip")
+
+        pool.map(kernel, list(blocks(0, part.size, BLOCK)))
+        if room.positions is not None:
+            np.copyto(room.positions, positions)
+
 
 def sort_block(a: NDArray[Any], direction: Direction, pool: Pool) -> Ordered:
     """Return the elements of a block in a stable order."""
@@ -80,18 +119,10 @@ def sort_block(a: NDArray[Any], direction: Direction, pool: Pool) -> Ordered:
     return Ordered(out)
 
 
-def sort_block_index(a: NDArray[Any], direction: Direction, pool: Pool) -> Ordered:
-    """Return the elements of a block in a stable order, and where they were."""
+def sort_block_index(a: NDArray[Any], direction: Direction, pool: Pool) -> Indexed:
+    """Return a block with the positions of its elements in a stable order."""
     order = stable_order(a, direction, pool)
-    index = order.astype(np.uint32) if a.size <= 1 << 32 else order
-    del order  # before the values are there: so less memory is taken at a time
-    values = np.empty(a.shape, a.dtype)
-
-    def kernel(part: Chunk) -> None:
-        np.take(a, index[part.slice], out=values[part.slice], mode="clip")
-
-    pool.map(kernel, list(blocks(0, a.size, BLOCK)))
-    return Ordered(values, index)
+    return Indexed(a, order.astype(np.uint32) if a.size <= 1 << 32 else order)
 
 
 def merge(pieces: Sequence[Ordered], direction: Direction, pool: Pool) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -47,7 +48,8 @@ print(json.dumps({{
 def run(code: str) -> str:
     """Return what a fresh interpreter prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        # Without `site`, whose .pth files, those of coverage among them, load modules themselves.
+        [sys.executable, "-S", "-W", "error", "-c", f"import sys; sys.path += {sys.path}\n{code}"],
         cwd=ROOT,
         # A measurement of coverage in the child would load modules and start things itself.
         env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")},
@@ -214,3 +216,12 @@ def test_import_under_way_at_a_fork(for_workers, expected, tmp_path):
     printed = run(AT_FORK.format(folder=str(tmp_path), for_workers=for_workers))
 
     assert printed.strip() == expected
+
+
+def test_module_for_later_is_not_loaded_by_what_only_looks():
+    later = firstuse.Later("sharedarray.no_such_module")
+    for name in ("__wrapped__", "__array__", "__setstate__"):
+        assert not hasattr(later, name)
+    assert vars(copy.copy(later)) == vars(later)
+    with pytest.raises(ModuleNotFoundError):
+        _ = later.anything

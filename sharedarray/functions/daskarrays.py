@@ -16,7 +16,8 @@ Guarantees
   was lost, gives the same.
 * Nothing is computed before the result is asked for, and the sizes of its chunks are known: those
   of the input where these are balanced, else even. No chunk is 20 % larger than the mean.
-* No task has more than three blocks in memory, its inputs included, see `sharedarray_ops.merging`.
+* No task has more than three blocks in memory, its inputs included, see `sharedarray_ops.merging`;
+  but where files turn out not to be shared on one machine, it gets the pieces of 8 outputs at once.
 
 Assumptions
 -----------
@@ -27,8 +28,8 @@ Assumptions
 Scale
 -----
 On paper, with m blocks: ``m ** 2`` pieces, two tasks for each block, and one more for each block in
-every round of samples. All elements move once, but for those that
-are where they belong: 8 bytes each, and 4 of a position for `argsort`. The argsort of 1 TB, 125e9
+every round of samples. All elements move once, but for those that are where they belong: 8 bytes
+each, and 4 of a position for `argsort`. The argsort of 1 TB, 125e9
 float64, on 100 workers of one thread each:
 
 =================================================  ===============  ===============
@@ -59,11 +60,11 @@ from numpy.typing import NDArray
 
 from sharedarray.functions.daskpieces import (
     Bundle,
+    can_share,
     cut,
     dask_worker,
     held,
     introduce,
-    on_one_machine,
     sampled,
 )
 from sharedarray.functions.sortargs import requested
@@ -71,7 +72,7 @@ from sharedarray.workers.backend import ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
 from sharedarray_ops import merging, samplesort
 from sharedarray_ops.columns import is_sortable
-from sharedarray_ops.merging import Ordered
+from sharedarray_ops.merging import Indexed, Ordered
 from sharedarray_ops.pool import Caller, Pool
 from sharedarray_ops.samplesort import Brackets, Direction
 
@@ -239,7 +240,7 @@ class _Tasks(NamedTuple):
     """
 
     name: str
-    order: Callable[[NDArray[Any], Direction, Pool], Ordered]
+    order: Callable[[NDArray[Any], Direction, Pool], Ordered | Indexed]
     merge: Callable[[Sequence[Ordered], Sequence[int], Direction], NDArray[Any]]
     dtype: Any
 
@@ -247,7 +248,7 @@ class _Tasks(NamedTuple):
 def _sorted(x: Any, direction: Direction, tasks: _Tasks) -> Any:
     """Return the dask array of the result."""
     # Only here, for those who have it; and without its types, which a part of it lacks.
-    group = GROUP if on_one_machine() else 1
+    group = GROUP if can_share(len(x.chunks[0])) else 1
     token = import_module("dask.base").tokenize(x.name, tasks.name, direction, group)
     name = f"sharedarray-{tasks.name}-{token}"
     graph = _graph(x.name, x.chunks[0], direction, tasks, group, token)
@@ -304,14 +305,15 @@ def _graph(
 
 
 def _order(
-    order: Callable[[NDArray[Any], Direction, Pool], Ordered],
+    order: Callable[[NDArray[Any], Direction, Pool], Ordered | Indexed],
     direction: Direction,
     positions: Callable[[], NDArray[np.int64]] | None,
     a: Any,
 ) -> Bundle:
     introduce()
-    ordered = order(np.asarray(a), direction, node_pool())
-    return held(ordered, None if positions is None else positions())
+    pool = node_pool()
+    ordered = order(np.asarray(a), direction, pool)
+    return held(ordered, None if positions is None else positions(), pool)
 
 
 def _first_positions(sizes: Sequence[int], number: int) -> NDArray[np.int64]:

@@ -30,7 +30,6 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
@@ -42,123 +41,36 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray.descriptor import Descriptor, opened
-from sharedarray_ops import writing
-from sharedarray_ops.merging import Ordered
+from sharedarray.functions.piecefiles import File, has_room
+from sharedarray_ops.merging import Indexed, Ordered
 from sharedarray_ops.plan import Chunk, chunks
-from sharedarray_ops.pool import Caller
+from sharedarray_ops.pool import Pool
 
-try:
-    import fcntl
-    import resource
-except ImportError:  # not on Windows: all pieces are private there
-    fcntl = resource = None  # type: ignore[assignment]
-
-__all__ = ["Bundle", "cut", "dask_worker", "held", "introduce", "on_one_machine", "sampled"]
+__all__ = ["Bundle", "can_share", "cut", "dask_worker", "held", "introduce", "sampled"]
 
 # Smaller ones travel in less time than it takes to make and open a file.
 MIN_NBYTES = 1 << 18
 # Of each block: the more there are, the sooner memory is free.
 N_FILES = 4
-# The part of this process's descriptors that pieces may have; Dask needs some for connections.
-DESCRIPTORS = 1 / 4
-# Where positions begin behind the values: SIMD wants it so.
-ALIGNMENT = 64
 # What a worker says on its connections.
 MACHINE = "sharedarray-machine"
-SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE if fcntl is not None else 0
-
-
-class _Layout(NamedTuple):
-    """What is in a file: so many values, and as many positions if these have a dtype."""
-
-    size: int
-    values: np.dtype[Any]
-    positions: np.dtype[Any] | None
-
-    @property
-    def middle(self) -> int:
-        """Return at which byte positions begin."""
-        return -(-self.size * self.values.itemsize // ALIGNMENT) * ALIGNMENT
-
-    @property
-    def nbytes(self) -> int:
-        """Return how long the file is."""
-        if self.positions is None:
-            return self.size * self.values.itemsize
-        return self.middle + self.size * self.positions.itemsize
-
-
-class _File:
-    """Sorted elements in a sealed file in memory, as long as somebody has it open."""
-
-    def __init__(self, name: str, layout: _Layout, descriptor: Descriptor) -> None:
-        self.name = name
-        self.layout = layout
-        self.descriptor = descriptor
-        _files.add(self)
-
-    @classmethod
-    def of(cls, part: Ordered) -> _File:
-        """Return a new one; OSError if there is no memory or descriptor for it."""
-        values, positions = part
-        layout = _Layout(values.size, values.dtype, None if positions is None else positions.dtype)
-        name = f"sharedarray-piece-{uuid.uuid4().hex}"
-        flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-        descriptor = opened(os.memfd_create, name, flags)
-        os.fchmod(descriptor, 0o600)  # born 0777, and /proc/<pid>/fd leads others here
-        writing.write(values, descriptor, 0, Caller())
-        if positions is not None:
-            writing.write(positions, descriptor, layout.middle, Caller())
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
-        return cls(name, layout, descriptor)
-
-    @property
-    def reference(self) -> tuple[Any, ...]:
-        """Return what `attached` finds it by."""
-        return self.name, self.layout, os.getpid(), int(self.descriptor)
-
-    @classmethod
-    def attached(cls, name: str, layout: _Layout, pid: int, number: int) -> _File:
-        """Return the file of another process, opened anew if it is not here."""
-        here = next((file for file in list(_files) if file.name == name), None)
-        if here is not None:
-            return here
-        descriptor = opened(os.open, f"/proc/{pid}/fd/{number}", os.O_RDONLY | os.O_CLOEXEC)
-        found = str(Path(f"/proc/self/fd/{descriptor.number}").readlink())
-        if found != f"/memfd:{name} (deleted)":
-            raise FileNotFoundError(f"{name} is gone, its place has {found}")
-        return cls(name, layout, descriptor)
-
-    def arrays(self) -> Ordered:
-        """Return what is in it, mapped and not to be written to."""
-        size, values, positions = self.layout
-        path = f"/proc/self/fd/{self.descriptor.number}"
-        memory = np.memmap(path, np.uint8, "r", shape=(self.layout.nbytes,)).view(np.ndarray)
-        return Ordered(
-            memory[: size * values.itemsize].view(values),
-            None if positions is None else memory[self.layout.middle :].view(positions),
-        )
-
-
-_files: WeakSet[_File] = WeakSet()
 
 
 class Span(NamedTuple):
     """A part of sorted elements: of private arrays, or of a file."""
 
-    source: Ordered | _File
+    source: Ordered | File
     chunk: Chunk
 
     def piece(self) -> Ordered:
         """Return the elements, not to be written to."""
-        arrays = self.source.arrays() if isinstance(self.source, _File) else self.source
+        arrays = self.source.arrays() if isinstance(self.source, File) else self.source
         return _sliced(arrays, self.chunk)
 
     @property
     def nbytes(self) -> int:
         """Return how many bytes the elements have."""
-        if isinstance(self.source, _File):
+        if isinstance(self.source, File):
             return self.source.layout.nbytes * self.chunk.size // self.source.layout.size
         return sum(a.nbytes for a in self.piece() if a is not None)
 
@@ -215,20 +127,27 @@ def _unpacked(spans: list[list[list[_Packed | None]]], samples: _Packed | None) 
     return Bundle(private, unpack(samples))
 
 
-def held(block: Ordered, positions: NDArray[np.int64] | None) -> Bundle:
+def held(block: Ordered | Indexed, positions: NDArray[np.int64] | None, pool: Pool) -> Bundle:
     """Return a sorted block as one piece, with the values at these positions as its samples.
 
     In a worker, in some files: the memory of each is free when all its elements are merged.
     """
     size = block.values.size
-    samples = None if positions is None else block.values[positions]
     n_bytes = sum(a.nbytes for a in block if a is not None)
-    parts = chunks(0, size, N_FILES) if size else []
-    if n_bytes >= N_FILES * MIN_NBYTES and dask_worker() is not None and _has_room():
-        with suppress(OSError):  # no memory, no descriptor, seccomp
-            files = [_File.of(_sliced(block, part)) for part in parts]
-            return Bundle([[Span(file, Chunk(0, file.layout.size)) for file in files]], samples)
-    return Bundle([[Span(block, Chunk(0, size))]], samples)
+    if (
+        n_bytes >= N_FILES * MIN_NBYTES
+        and dask_worker() is not None
+        and _machine()
+        and has_room(N_FILES)
+    ):
+        with suppress(OSError):  # no descriptor, seccomp
+            files = [File.of(block, part, pool) for part in chunks(0, size, N_FILES)]
+            bundle = Bundle([[Span(file, Chunk(0, file.layout.size)) for file in files]])
+            bundle.samples = None if positions is None else sampled(bundle, positions)
+            return bundle
+    ordered = block.ordered(pool) if isinstance(block, Indexed) else block
+    samples = None if positions is None else ordered.values[positions]
+    return Bundle([[Span(ordered, Chunk(0, size))]], samples)
 
 
 def sampled(block: Bundle, positions: NDArray[np.int64]) -> NDArray[Any]:
@@ -275,19 +194,11 @@ def _sliced(a: Ordered, chunk: Chunk) -> Ordered:
 
 def _kept_alone(span: Span) -> Span:
     """Return a part that keeps no other elements in memory than its own, or those of a file."""
-    if isinstance(span.source, _File):
+    if isinstance(span.source, File):
         return span
     values, positions = span.piece()
     copied = Ordered(values.copy(), None if positions is None else positions.copy())
     return Span(copied, Chunk(0, values.size))
-
-
-def _has_room() -> bool:
-    """Return whether this process may have another descriptor for a piece."""
-    if resource is None or not hasattr(os, "memfd_create") or not _machine():
-        return False
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft == resource.RLIM_INFINITY or len(_files) < soft * DESCRIPTORS
 
 
 @cache
@@ -312,8 +223,13 @@ def dask_worker() -> Any:
         return None
 
 
-def on_one_machine() -> bool:
-    """Return whether the cluster of this process, if any, is one machine, by its addresses."""
+def can_share(n_blocks: int) -> bool:
+    """Return whether so many blocks can lie in files that all workers of the cluster open.
+
+    That is where it is one machine, by its addresses, and this process could have the files.
+    """
+    if not _machine() or not has_room(n_blocks * N_FILES):
+        return False
     module = sys.modules.get("distributed")
     try:
         client = module.default_client() if module is not None else None
@@ -334,20 +250,19 @@ _introduced: WeakSet[Any] = WeakSet()
 def introduce() -> None:
     """Have the worker of this task say on its connections, from now on, on which machine it is."""
     worker = dask_worker()
-    if worker is not None and worker not in _introduced:
+    if worker is not None and worker not in _introduced and _machine():
         _introduced.add(worker)
         _register()
         worker.loop.add_callback(_say, worker, _machine())
 
 
 def _say(worker: Any, machine: str) -> None:
-    """Open connections with a word on the machine, instead of those that there are."""
+    """Open connections with a word on the machine from now on; those that are idle are closed."""
     with suppress(AttributeError, TypeError):  # another version of Dask: pieces go as bytes
         pool = worker.rpc
         told = (pool.connection_args.get("handshake_overrides") or {}) | {MACHINE: machine}
         pool.connection_args = pool.connection_args | {"handshake_overrides": told}
-        for address in [*pool.available] if machine else [*pool.available, *pool.occupied]:
-            pool.remove(address, reason="to be opened anew")
+        pool.collect()
 
 
 def _withdraw() -> None:
@@ -362,7 +277,7 @@ def _serialize(bundle: Bundle, context: Any = None) -> tuple[dict[str, Any], lis
         spans = [
             [(span.source.reference, span.chunk) for span in spans]  # type: ignore[union-attr]
             for spans in bundle.spans
-            if isinstance(spans[0].source, _File)
+            if isinstance(spans[0].source, File)
         ]
         if spans:
             return {"files": pickle.dumps((spans, bundle.samples))}, []
@@ -376,7 +291,7 @@ def _deserialize(header: dict[str, Any], frames: list[Any]) -> Bundle:
         return _unpacked(*pickle.loads(header["arrays"], buffers=frames))
     try:
         pieces, samples = pickle.loads(header["files"])
-        spans = [[Span(_File.attached(*of), chunk) for of, chunk in parts] for parts in pieces]
+        spans = [[Span(File.attached(*of), chunk) for of, chunk in parts] for parts in pieces]
         return Bundle(spans, samples)
     except OSError as error:
         _withdraw()

@@ -121,7 +121,8 @@ def shorten(name: str, segment: Segment, n_items: int) -> None:
 
     Its file stays as long as it is: programs that are attached may touch all of it.
     """
-    with contextlib.suppress(FileNotFoundError):  # unlinked meanwhile
+    # Unlinked meanwhile, and perhaps taken by something else.
+    with contextlib.suppress(OSError, ValueError):
         descriptor, facts, (shape, is_fortran, dtype, nbytes) = _file_of(name)
         header = _header((n_items, *shape[1:]), dtype, is_fortran)
         # NumPy leaves room for any number of items. The name may be another segment's by now.

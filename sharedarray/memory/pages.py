@@ -15,6 +15,7 @@ at all, therefore the small ones first.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -63,13 +64,17 @@ class Populator:
         # them made.
         low = max(self._start, start - start % HUGE_PAGE_NBYTES)
         high = min(self._stop, -(-stop // HUGE_PAGE_NBYTES) * HUGE_PAGE_NBYTES)
-        if self._are_huge:
-            self._are_huge = all(_made_huge(*run) for run in _runs(low, high))
-        if low < high and self._are_huge:
-            _populate(start, low)
-            _populate(high, stop)
-        else:
-            _populate(start, stop)
+        try:
+            if low < high and self._are_huge:
+                for run in _runs(low, high):
+                    _make_huge(*run)
+                _populate(start, low)
+                start = high
+        except BlockingIOError:
+            pass  # another worker was at the same page
+        except OSError:
+            self._are_huge = False
+        _populate(start, stop)
 
 
 def populator(array: NDArray[Any]) -> Populator | None:
@@ -94,20 +99,22 @@ def _runs(start: int, stop: int) -> Iterator[tuple[int, int]]:
 
 
 def _has_pages(address: int) -> bool:
-    """Return whether somebody has written here; `_made_huge` makes the first small page only."""
+    """Return whether somebody has written here; `_make_huge` makes the first small page only."""
     is_resident = ctypes.c_ubyte()
     last = address + HUGE_PAGE_NBYTES - PAGE_NBYTES
     return mincore()(last, PAGE_NBYTES, is_resident) == 0 and is_resident.value & 1 == 1
 
 
-def _made_huge(start: int, stop: int) -> bool:
-    """Make huge pages; return False where the kernel does not, or not now.
+def _make_huge(start: int, stop: int) -> None:
+    """Make huge pages, or raise OSError where the kernel does not: BlockingIOError for now.
 
     In one call: each one waits until all CPUs have put their fresh pages in order.
     """
     for each in range(start, stop, HUGE_PAGE_NBYTES):
         _populate(each, each + PAGE_NBYTES)
-    return bool(madvise()(start, stop - start, _MADV_COLLAPSE) == 0)
+    if madvise()(start, stop - start, _MADV_COLLAPSE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _populate(start: int, stop: int) -> None:
@@ -143,7 +150,7 @@ def _of_c(name: str, *types: Any) -> Any:
     if not sys.platform.startswith("linux"):  # what they are asked for here, others do not have
         return None
     try:
-        function = getattr(ctypes.CDLL(None), name)
+        function = getattr(ctypes.CDLL(None, use_errno=True), name)
     except (OSError, AttributeError):
         return None
     function.argtypes = types

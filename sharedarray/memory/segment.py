@@ -58,6 +58,7 @@ __all__ = [
     "has_descriptor_to_spare",
     "has_length",
     "memfd_name",
+    "placed_length",
     "total_nbytes",
 ]
 
@@ -280,7 +281,7 @@ def total_nbytes(nbytes: int, step: int) -> int:
 
 
 def has_length(descriptor: int, total: int) -> bool:
-    """Return whether a memfd is as long as one that uses `total` bytes: see `_placed_length`."""
+    """Return whether a memfd is as long as one that uses `total` bytes: see `placed_length`."""
     length = os.fstat(descriptor).st_size
     return length == total or (length > total >= HUGE_PAGE_NBYTES and length % PAGE_NBYTES == 0)
 
@@ -343,7 +344,7 @@ def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
         os.fchmod(descriptor.number, 0o600)  # born 0777, and /proc/<pid>/fd leads others here
         os.ftruncate(descriptor.number, nbytes)
         if nbytes >= HUGE_PAGE_NBYTES:
-            os.ftruncate(descriptor.number, _placed_length(descriptor.number, nbytes))
+            os.ftruncate(descriptor.number, placed_length(descriptor.number, nbytes))
         # Nobody can make it shorter under our arrays, which would be a SIGBUS at the next touch.
         fcntl.fcntl(descriptor.number, fcntl.F_ADD_SEALS, SEALS)
         # On Python before 3.13 the mapping takes another one, and may not get it.
@@ -354,8 +355,8 @@ def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
     return descriptor
 
 
-def _placed_length(descriptor: int, nbytes: int) -> int:
-    """Return from what length on a mapping of a memfd begins where a huge page does.
+def placed_length(descriptor: int, nbytes: int) -> int:
+    """Return how long a memfd has to be for a mapping of it to begin where a huge page does.
 
     The kernel looks for room from above, and a mapping ends where the room does: what is added to
     its length, pages that nobody touches, moves its beginning down. Where it does not fit any more,

@@ -142,7 +142,10 @@ def failure_to_load(error: BaseException) -> Failure:
 
 
 def _is_of_handler(error: BaseException) -> bool:
-    """Return whether an exception has come out of a signal handler: its code is on the way."""
+    """Return whether an exception has come out of a signal handler: its code is on the way.
+
+    Of one that has replaced itself before it raised nobody knows.
+    """
     handlers = filter(callable, map(signal.getsignal, signal.valid_signals()))
     codes = {_code_of(handler) for handler in handlers} - {None}
     frames = error.__traceback__

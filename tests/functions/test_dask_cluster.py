@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from sharedarray.functions import daskarrays, daskpieces
+from sharedarray.functions import daskarrays, daskpieces, piecefiles
 from sharedarray.functions.argsorting import argsort
 from sharedarray.functions.daskarrays import node_pool
 from sharedarray.functions.fileio import fromfile
@@ -85,17 +85,17 @@ def test_a_file_is_read_sorted_and_written_by_the_workers(client, tmp_path):
 
 def have_small_files():
     """Have pieces of any size lie in files, and count those that come from other workers."""
-    attach, daskpieces.MIN_NBYTES, daskpieces.n_attached = daskpieces._File.attached, 1, 0
+    attach, daskpieces.MIN_NBYTES, daskpieces.n_attached = piecefiles.File.attached, 1, 0
 
     def attached(*reference):
         daskpieces.n_attached += 1
         return attach(*reference)
 
-    daskpieces._File.attached = attached
+    piecefiles.File.attached = attached
 
 
 def n_files():
-    return daskpieces.n_attached, len(daskpieces._files)
+    return daskpieces.n_attached, len(piecefiles.files)
 
 
 def test_pieces_go_between_workers_of_one_machine_in_files(client):
@@ -118,7 +118,7 @@ def test_a_worker_that_cannot_open_files_asks_for_bytes(client):
 
     def have_no_files():
         have_small_files()
-        daskpieces._File.attached = refuse
+        piecefiles.File.attached = refuse
 
     client.run(have_no_files)
     index = argsort(da.from_array(sample(), chunks=CHUNK)).compute()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import gc
 import pickle
 import sys
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from sharedarray.functions import daskpieces
+from sharedarray.functions import daskpieces, piecefiles
 from sharedarray.functions.daskpieces import Bundle, cut, held, sampled
-from sharedarray_ops.merging import Ordered
+from sharedarray_ops.merging import Indexed, Ordered
 from sharedarray_ops.plan import Chunk
+from sharedarray_ops.pool import Caller
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are no files in memory")
 
+CALLER = Caller()
 HERE = {"recipient": {daskpieces.MACHINE: daskpieces._machine()}}
 ELSEWHERE = {"recipient": {daskpieces.MACHINE: "another one"}}
 N = 10_007
@@ -36,7 +39,7 @@ def block(dtype="f8", positions="u4"):
 
 
 def in_files(bundle):
-    return {isinstance(span.source, daskpieces._File) for spans in bundle.spans for span in spans}
+    return {isinstance(span.source, piecefiles.File) for spans in bundle.spans for span in spans}
 
 
 def check(pieces, whole):
@@ -51,7 +54,7 @@ def check(pieces, whole):
 
 
 def cut_up(whole):
-    return cut(held(whole, None), [Chunk(*pair) for pair in pairwise(CUTS)])
+    return cut(held(whole, None, CALLER), [Chunk(*pair) for pair in pairwise(CUTS)])
 
 
 def travelled(bundle, context):
@@ -93,7 +96,7 @@ def test_outside_of_workers_pieces_are_copies():
 
 def test_a_block_that_has_moved_as_bytes_is_cut_all_the_same(in_worker):
     whole = block()
-    moved, _ = travelled(held(whole, None), ELSEWHERE)
+    moved, _ = travelled(held(whole, None, CALLER), ELSEWHERE)
 
     pieces = cut(moved, [Chunk(*pair) for pair in pairwise(CUTS)])
 
@@ -105,18 +108,39 @@ def test_samples_are_values_of_the_block(in_worker):
     whole = block()
     positions = np.array([0, N // 2, N // 4 - 1, N // 4, N - 1, 5, 5])
 
-    first = held(whole, positions)
+    first = held(whole, positions, CALLER)
 
     assert first.samples.tolist() == sampled(first, positions).tolist() == positions.tolist()
     for context in (HERE, ELSEWHERE):
         assert travelled(first, context)[0].samples.tolist() == positions.tolist()
-    assert sampled(held(whole, None), positions[:0]).size == 0
+    assert sampled(held(whole, None, CALLER), positions[:0]).size == 0
+
+
+@pytest.mark.parametrize("is_worker", [True, False])
+def test_an_indexed_block_is_gathered_where_it_is_held(request, is_worker):
+    if is_worker:
+        request.getfixturevalue("in_worker")
+    rng = np.random.default_rng(1)
+    positions = rng.permutation(300_000).astype("u4")
+    values = rng.random(positions.size)
+    tracemalloc.start()
+    try:
+        bundle = held(Indexed(values, positions), np.array([0, 7, 299_999]), CALLER)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    parts = bundle.piece(0)
+    assert np.array_equal(np.concatenate([p.values for p in parts]), values[positions])
+    assert np.array_equal(np.concatenate([p.positions for p in parts]), positions)
+    assert np.array_equal(bundle.samples, values[positions][[0, 7, 299_999]])
+    # Files are no memory of Python's: beside them a task takes next to nothing.
+    assert (peak < values.nbytes / 2) is is_worker
 
 
 def attached_anew(bundle):
     """Return the bundle as it arrives in another process, which has none of the files."""
     header, frames = daskpieces._serialize(bundle, context=HERE)
-    daskpieces._files.clear()
+    piecefiles.files.clear()
     return daskpieces._deserialize(header, frames)
 
 
@@ -134,15 +158,15 @@ def test_what_has_arrived_outlives_its_sender(in_worker):
 
 
 def test_a_file_is_gone_with_the_last_piece_of_it(in_worker):
-    before = len(daskpieces._files)
+    before = len(piecefiles.files)
     pieces = cut_up(block())
     first = Bundle(pieces.spans[1:3])  # elements of the first quarter
-    assert len(daskpieces._files) == before + daskpieces.N_FILES
+    assert len(piecefiles.files) == before + daskpieces.N_FILES
 
     del pieces
     gc.collect()
 
-    assert len(daskpieces._files) == before + 1
+    assert len(piecefiles.files) == before + 1
     assert first.piece(0)[0].values.tolist() == [0, 1, 2]
 
 
@@ -152,7 +176,7 @@ def test_nobody_can_change_what_is_in_a_file(in_worker):
     with pytest.raises(ValueError, match="read-only"):
         part.values[0] = 1
     with pytest.raises(PermissionError):
-        daskpieces.os.pwrite(pieces.spans[3][0].source.descriptor, b"x", 0)
+        piecefiles.os.pwrite(pieces.spans[3][0].source.descriptor, b"x", 0)
 
 
 @pytest.mark.parametrize("what", ["another file", "no process"])
@@ -176,13 +200,13 @@ def test_what_cannot_be_reached_is_a_lost_connection_and_bytes_from_then_on(
 @pytest.mark.parametrize("limit", ["descriptors", "memory files"])
 def test_without_files_pieces_are_private(in_worker, monkeypatch, limit):
     if limit == "descriptors":
-        monkeypatch.setattr(daskpieces, "DESCRIPTORS", 0)
+        monkeypatch.setattr(piecefiles, "DESCRIPTORS", 0)
     else:
 
         def refuse(*args):
             raise PermissionError
 
-        monkeypatch.setattr(daskpieces.os, "memfd_create", refuse)
+        monkeypatch.setattr(piecefiles.os, "memfd_create", refuse)
     whole = block()
     pieces = cut_up(whole)
 

@@ -12,6 +12,7 @@ from sharedarray.workers.backend import ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
 from sharedarray_ops.merging import (
     MIN_PART,
+    Indexed,
     merge,
     merge_index,
     sort_block,
@@ -32,7 +33,8 @@ def blocks_of(a):
 
 def sorted_in_blocks(a, sort, direction=ASCENDING):
     blocks, starts = blocks_of(a)
-    return [sort(block, direction, CALLER) for block in blocks], starts
+    done = [sort(block, direction, CALLER) for block in blocks]
+    return [b.ordered(CALLER) if isinstance(b, Indexed) else b for b in done], starts
 
 
 def specials(n):
@@ -114,6 +116,7 @@ def test_no_task_takes_more_than_three_blocks(a):
     peaks = {
         "sort": peak(lambda: sort_block(a, ASCENDING, CALLER), [a]),
         "index": peak(lambda: sort_block_index(a, ASCENDING, CALLER), [a]),
+        "gather": peak(lambda: sort_block_index(a, ASCENDING, CALLER).ordered(CALLER), [a]),
         "merge": peak(lambda: merge(values, ASCENDING, CALLER), arrays(values)),
         "merge index": peak(
             lambda: merge_index(indexed, starts, ASCENDING, CALLER), arrays(indexed)
