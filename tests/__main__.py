@@ -16,9 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Three parts of the tests run beside each other: one computes, one mostly waits, and one has the
-# engines of others, whose processes, threads and ways to pickle would stay with all other tests.
-COMPUTING = ("sharedarray", "sharedarray_ops", "tests/functions", "tests/ops")
+# Three parts of the tests run beside each other: one computes, one mostly waits, and one has, behind
+# the kernels, the engines of others, whose processes, threads and ways to pickle would stay.
+COMPUTING = ("sharedarray", "sharedarray_ops", "tests/functions")
+KERNELS = "tests/ops"
 ENGINES = ("test_dask*.py", "test_executor*.py")
 # A small class of each file of asv_bench/benchmarks, each case run once.
 QUICK_BENCHMARKS = (
@@ -62,7 +63,7 @@ def plan(scratch: Path) -> Iterator[Step]:
     tested = ("coverage", "run", "-m", "pytest")
     engines = sorted(str(p.relative_to(ROOT)) for e in ENGINES for p in ROOT.glob(f"tests/*/{e}"))
     others = [f"--ignore={path}" for path in engines]
-    parts = [(*COMPUTING, *others), (*waiting(), *others), engines]
+    parts = [(*COMPUTING, *others), (*waiting(), *others), (KERNELS, *engines)]
     yield "pytest", [(*tested, *part) for part in parts], ROOT
     yield "pytest, workers measured", [in_workers], ROOT
     yield "coverage: join workers", [("coverage", "combine", "--quiet")], ROOT
@@ -76,7 +77,7 @@ def waiting() -> list[str]:
     """Return all tests that are not among the computing ones."""
     tests = (ROOT / "tests").glob("**/test_*.py")
     found = sorted({"/".join(path.relative_to(ROOT).parts[:2]) for path in tests})
-    return [name for name in found if name not in COMPUTING]
+    return [name for name in found if name not in (*COMPUTING, KERNELS)]
 
 
 def environment(scratch: Path) -> dict[str, str]:
