@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Three parts of the tests run beside each other: one computes, one mostly waits, and one has, behind
-# the kernels, the engines of others, whose processes, threads and ways to pickle would stay.
+# Three parts of the tests run beside each other: one computes, one mostly waits, and one has the
+# engines of others behind the kernels, as their processes, threads and ways to pickle would stay.
 COMPUTING = ("sharedarray", "sharedarray_ops", "tests/functions")
 KERNELS = "tests/ops"
 ENGINES = ("test_dask*.py", "test_executor*.py")
