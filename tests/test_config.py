@@ -7,7 +7,6 @@ import sys
 import threading
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -358,26 +357,6 @@ def test_shared_huge_pages(kernel, text, setting, dear):
     assert ("huge pages cost" in facts) is dear
     if dear:
         assert f"echo advise | sudo tee {machine.SHMEM_HUGE_PAGES}" in facts["huge pages cost"]
-
-
-@pytest.mark.parametrize(
-    ("release", "setting", "collapses"),
-    [
-        ("6.1.0-13-amd64", "never", True),
-        ("6.18.44", "never", True),
-        ("10.0", "advise", True),
-        ("6.0.19", "never", False),
-        ("5.15.0", "advise", False),
-        ("6.18.44", "deny", False),
-        ("unheard-of", "never", False),
-    ],
-)
-def test_huge_pages_on_request(monkeypatch, kernel, release, setting, collapses):
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
-    kernel("sys/shmem_enabled", f"always [{setting}] force")
-    assert machine.collapses() is collapses
-    cost = config.config_facts().get("huge pages cost", "")
-    assert ("other code" in cost) is (collapses and setting == "never")
 
 
 def test_show_config_prints_the_facts(capsys):
