@@ -2,7 +2,7 @@ r"""Pieces of sorted blocks on their way to who merges them: within a machine, w
 
 ::
 
-    Ordered --Bundle.of--> file in memory (memfd)        in a Dask worker, unless it is small
+    sorted block --held--> files in memory (memfd)       in a Dask worker, unless it is small
                        \-> private arrays               elsewhere, or if there is no descriptor left
     sent to a worker of this machine:  name, process, descriptor --open /proc/...--> the same file
     sent elsewhere, spilled to disk:   bytes                                     --> private arrays

@@ -169,7 +169,7 @@ def ptp(
 
     Notes
     -----
-    In parallel as `min`. Both extremes are found in one pass.
+    In parallel as `min`, but from 64 MiB. Both extremes are found in one pass.
 
     Examples
     --------

@@ -208,8 +208,9 @@ def nanmin(
 
     Notes
     -----
-    In parallel: numbers, bool and times without `initial` and `where`, from 64 MiB; float16,
-    longdouble and complex numbers from 1,048,576 elements. Extra memory: none to speak of.
+    In parallel: numbers, bool and times without `initial` and `where`, from 64 MiB, bool and
+    integers as `min` from 128 MiB; float16, longdouble and complex numbers from 1,048,576 elements.
+    Extra memory: none to speak of.
 
     Examples
     --------
