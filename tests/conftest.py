@@ -6,7 +6,9 @@ import contextlib
 import gc
 import os
 import re
+import shutil
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -19,6 +21,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from sharedarray.memory import named
 from sharedarray.memory.allocator import SLAB_NBYTES
 from sharedarray.memory.cache import release_cache
 
@@ -33,7 +36,8 @@ settings.load_profile("ci")
 PERSISTENT_WORKERS = "sharedarray-"  # thread workers live on between maps, by design
 # What the descriptor of a slab leads to: a segment of that length, in blocks that are shorter.
 SLAB = re.compile(rf"/memfd:sharedarray-\w+-\w+-{SLAB_NBYTES:x}-(?!{SLAB_NBYTES:x}\b)")
-# Tests that run beside this one have named segments, too: theirs are gone soon.
+SHM = Path("/dev/shm")
+# Programs of tests that run beside this one have named segments, too: theirs are gone soon.
 NAMED_SECONDS = 10
 
 
@@ -116,7 +120,10 @@ def descriptors() -> frozenset[str]:
 
 def shared_files() -> frozenset[str]:
     # Other programs of the machine come and go there; ours begin with the name of the package.
-    return frozenset(name for name in listing("/dev/shm") if name.startswith("sharedarray"))
+    folders = {str(SHM), named.FOLDER}
+    return frozenset(
+        name for folder in folders for name in listing(folder) if name.startswith("sharedarray")
+    )
 
 
 def listing(folder: str) -> list[str]:
@@ -124,6 +131,19 @@ def listing(folder: str) -> list[str]:
         return os.listdir(folder)  # noqa: PTH208 - Path costs 5 times as much
     except OSError:  # another platform
         return []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folder_of_names() -> Iterator[None]:
+    """Have the named segments of this process apart from those of tests that run beside it."""
+    if not SHM.is_dir():
+        yield
+        return
+    folder = tempfile.mkdtemp(prefix="test-", dir=SHM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(named, "FOLDER", folder)
+        yield
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module", autouse=True)

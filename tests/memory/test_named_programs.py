@@ -273,7 +273,7 @@ with ProcessPoolExecutor(1, get_context(METHOD)) as executor:
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
-def test_children_of_multiprocessing_have_it(method):
+def test_children_of_multiprocessing_have_it(real_folder, method):
     name = f"test-{os.getpid()}"  # in the real folder, which these children know
     a = sharedarray.arange(1, 6, name=name)
     try:
