@@ -226,7 +226,7 @@ def dask_worker() -> Any:
 def can_share(n_blocks: int) -> bool:
     """Return whether so many blocks can lie in files that all workers of the cluster open.
 
-    That is where it is one machine, by its addresses, and this process could have the files.
+    That is where it is one machine, by their addresses, and this process could have the files.
     """
     if not _machine() or not has_room(n_blocks * N_FILES):
         return False
@@ -237,10 +237,8 @@ def can_share(n_blocks: int) -> bool:
         client = None
     if client is None or client.asynchronous:
         return False
-    hosts = {
-        address.rpartition(":")[0] for address in client.scheduler_info(n_workers=-1)["workers"]
-    }
-    return len(hosts) == 1
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return len({worker["host"] for worker in workers}) == 1
 
 
 # The workers of this process that have said on which machine they are.
