@@ -23,7 +23,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from sharedarray import machine
-from sharedarray.machine import available_memory, oom_kills, total_memory
+from sharedarray.machine import available_memory, is_exiting, oom_kills, total_memory
 
 __all__ = [
     "available_memory",
@@ -32,6 +32,7 @@ __all__ = [
     "get_debug",
     "get_num_workers",
     "inherit_share",
+    "is_exiting",
     "num_workers",
     "oom_kills",
     "set_debug",

@@ -65,8 +65,8 @@ from sharedarray.workers.transport import (
 
 __all__ = ["ProcessCrew"]
 
-# Seconds: what a process may need to end after it has closed its socket, and how often to look
-# where the kernel has no sentinels.
+# Seconds: what a process may need to begin its end after it has closed its socket, and how often to
+# look where the kernel has no sentinels.
 PATIENCE = 0.25
 TICK = 0.05
 # The kernel takes an int of milliseconds.
@@ -242,6 +242,8 @@ class ProcessCrew:
         if member.is_gone:
             return
         if not member.process.ends_within(PATIENCE):
+            if config.is_exiting(member.process.pid):
+                return  # its end leads here again
             member.fault = member.fault or "it has closed its socket, or runs another program"
             member.process.kill()
         # What it had sent first; a grandchild may still have the socket open. If it is much, its
