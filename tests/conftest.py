@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -144,6 +145,26 @@ def own_folder_of_names() -> Iterator[None]:
         patch.setattr(named, "FOLDER", folder)
         yield
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_as_in_a_terminal() -> Iterator[None]:
+    """Ignore no signal that tests send: a shell has what it starts in the background ignore some.
+
+    Programs inherit that from who starts them.
+    """
+    names = [name for name in ("SIGHUP", "SIGINT", "SIGQUIT") if hasattr(signal, name)]
+    ignored = [n for n in map(signal.Signals.__getitem__, names) if is_ignored(n)]
+    for number in ignored:
+        is_ctrl_c = number == signal.SIGINT
+        signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def is_ignored(number: signal.Signals) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN
 
 
 @pytest.fixture(scope="module", autouse=True)
