@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,30 @@ def end_script(process, stdin=None, *, limit=SCRIPT_LIMIT):
         out, err = process.communicate()
         pytest.fail(f"the script hangs:\n{out}\n{err}", pytrace=False)
     return out, err, process.returncode
+
+
+def until_asleep(process, limit=5):
+    """Wait until the main thread of a script sleeps, before a signal is sent to it.
+
+    CPython sees a signal late that comes between its last look for one and the system call in which
+    it waits: then nothing interrupts that. No user is that fast.
+    """
+    status = Path(f"/proc/{process.pid}/task/{process.pid}/status")
+    deadline = time.monotonic() + limit
+    before = None
+    while time.monotonic() < deadline:
+        try:
+            found = re.search(
+                r"State:\s+(\w).*^voluntary\w+:\s+(\d+)", status.read_text(), re.S | re.M
+            )
+        except OSError:  # another platform, or it has ended
+            found = None
+        state, n_sleeps = found.groups() if found else ("S", "")
+        # Who waits for the GIL wakes up every 5 ms.
+        if state == "S" and n_sleeps == before:
+            return
+        before = n_sleeps if state == "S" else None
+        time.sleep(0.02)
 
 
 def run_script(source, tmp_path, *, stdin=None, limit=SCRIPT_LIMIT):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sharedarray.workers.background import background
-from tests.workers.support import end_script, start_script
+from tests.workers.support import end_script, start_script, until_asleep
 from tests.workers.test_background_faults import SCRIPT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
@@ -70,10 +69,7 @@ print("done")
     )
     for _ in range(3):
         assert process.stdout.readline() == "waiting\n"
-        # Until it sleeps in the wait, and not before.
-        deadline = time.monotonic() + 20
-        while ") S " not in Path(f"/proc/{process.pid}/stat").read_text():
-            assert time.monotonic() < deadline
+        until_asleep(process)
         process.send_signal(signal.SIGINT)
     out, err, code = end_script(process)
     assert (out, err, code) == ("done\n", "", 0)

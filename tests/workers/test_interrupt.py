@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 
-from tests.workers.support import end_script, run_script, start_script
+from tests.workers.support import end_script, run_script, start_script, until_asleep
 
 # `ready()` has the signal sent; `report(error)` prints what came out, and after how long.
 HELPERS = """
@@ -44,9 +43,7 @@ def interrupt(source, tmp_path, *, n_signals=1):
         if line != "ready\n":
             out, err, code = end_script(process)
             pytest.fail(f"exit code {code}\n{line}{out}\n{err}")
-        # CPython sees a signal only with the next report where it comes just as the coordinator
-        # begins to wait: between its giving up the GIL and its sleep. No user is that fast.
-        time.sleep(0.05)
+        until_asleep(process)
         os.kill(process.pid, signal.SIGINT)
     return end_script(process)
 

@@ -16,7 +16,7 @@ from sharedarray.errors import ParallelException
 from sharedarray.workers.parallel import Parallel, Shared
 from tests.workers.meeting import Event
 from tests.workers.regions import SOON, failure_of
-from tests.workers.support import each_backend, end_script, run_script, start_script
+from tests.workers.support import each_backend, end_script, run_script, start_script, until_asleep
 
 # What a rank does (78, 79)
 
@@ -324,6 +324,7 @@ except KeyboardInterrupt:
     source = source.replace("\n    with p.critical", "\n        with p.critical")
     process = start_script(SCRIPT + source, tmp_path)
     assert process.stdout.readline() == "ready\n"
+    until_asleep(process)
     began = time.monotonic()
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
     out, err, code = end_script(process)

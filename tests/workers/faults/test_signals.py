@@ -11,7 +11,7 @@ import pytest
 
 from tests.workers.faults.families import check_gone, start_family
 from tests.workers.faults.scripts import run_fault
-from tests.workers.support import end_script
+from tests.workers.support import end_script, until_asleep
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
 
@@ -33,6 +33,7 @@ check_reuse(pool)
 
 
 def check_interrupted(process, pids, send):
+    until_asleep(process)
     began = time.monotonic()
     send()
     assert process.stdout.readline() == "interrupted\n"
@@ -67,6 +68,7 @@ gather(3)
 MapReduce(np=3).map(lambda i: all_here() or time.sleep(60), range(3))
 """
     process, pids = start_family(source, tmp_path, n=3)
+    until_asleep(process)
     os.killpg(process.pid, signal.SIGINT)
     out, err, code = end_script(process, limit=5)
     assert (out, code) == ("", -signal.SIGINT)
@@ -142,7 +144,7 @@ check_reuse(pool)
             word, *rest = process.stdout.readline().split() or [""]
             assert word == "ready", (name, word, end_script(process))
             pids += map(int, rest)
-        time.sleep(0.05)  # Python sees a signal too late that comes just before its sleep
+        until_asleep(process)
         began = time.monotonic()
         kill(process.pid, signal.SIGINT)
         assert process.stdout.readline() == "interrupted\n", (name, end_script(process))
