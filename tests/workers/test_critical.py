@@ -8,15 +8,15 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce
-from tests.workers.meeting import Event, Meeting, Semaphore
+from tests.workers.meeting import LIMIT, Event, Meeting, Semaphore
 from tests.workers.support import each_backend, reason_of
 
 nothing = contextlib.nullcontext()
 
 
-def count_up(pool, block):
+def count_up(pool, block, **options):
     """Let 8 items add 1 in `block`, and meet between reading and writing where they can."""
-    counter, meeting = sharedarray.zeros(1, int), Meeting(2)
+    counter, meeting = sharedarray.zeros(1, int), Meeting(2, **options)
 
     def work(_):
         with block:
@@ -35,7 +35,7 @@ def test_critical_loses_no_update(pool):
 @pytest.mark.parametrize("np", [2, 3, 7])
 @each_backend
 def test_without_critical_updates_are_lost(backend, np):
-    assert count_up(MapReduce(backend, np), nothing) < 8
+    assert count_up(MapReduce(backend, np), nothing, patience=LIMIT) < 8
 
 
 @pytest.mark.usefixtures("restless")

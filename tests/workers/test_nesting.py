@@ -8,7 +8,7 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import Event, Log, Meeting, here
+from tests.workers.meeting import LIMIT, Event, Log, Meeting, here
 from tests.workers.support import BACKENDS, each_backend
 
 
@@ -200,8 +200,8 @@ def test_critical_of_outer_threads_is_out_of_reach_of_inner_processes():
     assert "critical" in str(reason)
 
 
-def count_up(block, outer, inner):
-    counter, meeting = sharedarray.zeros(1, int), Meeting(2)
+def count_up(block, outer, inner, **options):
+    counter, meeting = sharedarray.zeros(1, int), Meeting(2, **options)
 
     def add(_):
         with block:
@@ -229,7 +229,7 @@ def test_critical_of_the_outer_pool_in_an_inner_map(n_outer, backends):
 def test_critical_of_the_inner_pool_does_not_exclude_the_workers_of_the_outer_one(backends):
     # The twin: each of the two inner maps has a block of its own.
     outer, inner = MapReduce(backends[0], 2), MapReduce(backends[1], 1)
-    assert count_up(inner.critical, outer, inner) < 8
+    assert count_up(inner.critical, outer, inner, patience=LIMIT) < 8
 
 
 @pytest.mark.parametrize("backends", CRITICAL, ids=" in ".join)

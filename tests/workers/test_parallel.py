@@ -10,7 +10,7 @@ import pytest
 
 import sharedarray
 from sharedarray.workers.parallel import Parallel, Private, Reduction, Shared
-from tests.workers.meeting import Event, Meeting
+from tests.workers.meeting import LIMIT, Event, Meeting
 from tests.workers.regions import each_kind, run, several
 from tests.workers.support import BACKENDS
 
@@ -88,7 +88,7 @@ def test_barrier(backend, n, has_construct):
 
     def body(p):
         if p.rank > 0:
-            has_read.wait(0.1)  # in vain where there is a barrier
+            has_read.wait(0.1 if has_construct else LIMIT)  # in vain where there is a barrier
         written[p.rank] = 1
         if has_construct:
             p.barrier()
@@ -198,9 +198,9 @@ def test_sections_run_at_the_same_time(backend, n):
 # critical, atomic
 
 
-def count_up(kind, block_of):
+def count_up(kind, block_of, patience=0.1):
     """Let each rank add 1 in a block, and meet the others in there where it can."""
-    counter, meeting = sharedarray.zeros(1, int), Meeting(2, patience=0.1)
+    counter, meeting = sharedarray.zeros(1, int), Meeting(2, patience)
 
     def body(p):
         with block_of(p):
@@ -223,7 +223,7 @@ def test_one_rank_at_a_time_is_in_the_block(backend, n, block_of):
 @pytest.mark.parametrize("block_of", [lambda p: nothing, lambda p: p.critical(f"of {p.rank}")])
 @several
 def test_without_the_block_or_by_another_name_updates_are_lost(backend, n, block_of):
-    assert count_up((backend, n), block_of) < n
+    assert count_up((backend, n), block_of, LIMIT) < n
 
 
 @several

@@ -116,12 +116,12 @@ ORDER = """
 from contextlib import nullcontext
 from tests.workers.meeting import Event, Log
 
-def log_with(block, n_workers):
+def log_with(block, n_workers, patience):
     log, somebody = Log(), Event()
     def work(i):
         with block(pool):
             if i == 0:
-                somebody.wait(0.2)  # for another one, where one can be
+                somebody.wait(patience)  # for another one, where one can be
             log.append(i)
             somebody.set()
     pool = MapReduce(np=n_workers)
@@ -133,9 +133,9 @@ def log_with(block, n_workers):
 @pytest.mark.parametrize("n_workers", [2, 5])
 def test_order_is_kept_and_is_lost_without_ordered(tmp_path, n_workers):
     script = """
-in_order = log_with(lambda pool: pool.ordered, n_workers)
+in_order = log_with(lambda pool: pool.ordered, n_workers, 0.2)
 assert in_order == list(range(50)), in_order
-assert log_with(lambda pool: nullcontext(), n_workers) != list(range(50))
+assert log_with(lambda pool: nullcontext(), n_workers, 10) != list(range(50))
 """
     run_fault(ORDER + script, tmp_path, n_workers=n_workers)
 
@@ -238,8 +238,8 @@ COUNT = """
 from contextlib import nullcontext
 from tests.workers.meeting import Meeting
 
-def count_with(block, n_workers):
-    counter, meeting = sharedarray.zeros(1, int), Meeting(2)
+def count_with(block, n_workers, patience):
+    counter, meeting = sharedarray.zeros(1, int), Meeting(2, patience)
     def work(_):
         with block(pool):
             old = int(counter[0])
@@ -254,8 +254,8 @@ def count_with(block, n_workers):
 @pytest.mark.parametrize("n_workers", [2, 8])
 def test_no_update_is_lost_and_some_are_without_critical(tmp_path, n_workers):
     script = """
-assert count_with(lambda pool: pool.critical, n_workers) == 8
-assert count_with(lambda pool: nullcontext(), n_workers) < 8
+assert count_with(lambda pool: pool.critical, n_workers, 0.2) == 8
+assert count_with(lambda pool: nullcontext(), n_workers, 10) < 8
 """
     run_fault(COUNT + script, tmp_path, n_workers=n_workers)
 
