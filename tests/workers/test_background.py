@@ -374,9 +374,11 @@ def test_a_thread_that_cannot_start_leaves_nothing(monkeypatch):
     def start(self):
         raise RuntimeError("can't start new thread")
 
-    idle = [background_by_thread(Event().wait, 0.2) for _ in range(40)]  # all that are kept
+    go = Event()
+    busy = [background_by_thread(go.wait) for _ in range(40)]  # all that are kept
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(RuntimeError, match="thread"):
         background_by_thread(abs, -1)
-    assert not any(call.wait() for call in idle)
-    assert isinstance(idle[0], BackgroundThread)
+    go.set()
+    assert all(call.wait() for call in busy)
+    assert isinstance(busy[0], BackgroundThread)
