@@ -58,11 +58,7 @@ class Other:
     def track_full(self):
         return os.environ.get("SHAREDARRAY_BENCH_FULL", 0)
     def track_hang(self):
-        program = "import time; print(flush=True); time.sleep(1000)"
-        grandchild = subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=False
-        )
-        grandchild.stdout.readline()
+        grandchild = subprocess.Popen(["sleep", "1000"], start_new_session=False)
         with open(os.environ["PIDS"], "w") as file:
             file.write(f"{os.getpid()} {grandchild.pid}\\n")
         grandchild.wait()
