@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 import sharedarray.functions.sharing  # noqa: F401 - how Shared makes its arrays
 from sharedarray.errors import ParallelException
 from sharedarray.workers.parallel import Parallel
+from tests.workers.clock import within
 from tests.workers.support import BACKENDS
 
 KINDS = [*((backend, n) for backend in BACKENDS for n in (2, 3)), ("serial", 1), ("process", 0)]
@@ -27,8 +26,6 @@ def run(kind, body, *variables):
 
 def failure_of(body, n=2, backend="process", match=None):
     """Return what comes out of a block."""
-    before = time.monotonic()
-    with pytest.raises(ParallelException, match=match) as caught:
+    with within(SOON), pytest.raises(ParallelException, match=match) as caught:
         run((backend, n), body)
-    assert time.monotonic() - before < SOON
     return caught.value

@@ -12,6 +12,7 @@ import pytest
 from sharedarray import MapReduce, WorkerException
 from sharedarray.workers.background import background, background_by_thread
 from sharedarray.workers.backgroundchild import _running
+from tests.workers.clock import naps
 from tests.workers.faults.harness import children
 from tests.workers.meeting import Event
 from tests.workers.support import run_script
@@ -149,9 +150,7 @@ thread = background_by_thread(never.wait)
     )
     pids = [int(pid) for pid in out.split()]
     assert len(pids) == 2
-    deadline = time.monotonic() + SOON
-    while any(Path(f"/proc/{pid}").exists() and _is_alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a child lives on"
+    assert any(not any(map(_is_alive, pids)) for _ in naps(SOON)), "a child lives on"
 
 
 def _is_alive(pid):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 
 import pytest
 
+from tests.workers.clock import naps
 from tests.workers.faults.scripts import state_of
 from tests.workers.support import end_script, start_script
 
@@ -47,12 +47,12 @@ def start_family(source, tmp_path, *, n=None):
 
 def check_gone(pids):
     """Assert that no process is left two seconds from now; nobody has to be killed by the test."""
-    deadline = time.monotonic() + SOON
     left = pids
-    while left and time.monotonic() < deadline:
+    for _ in naps(SOON):
         left = [pid for pid in left if state_of(pid) not in ("", "Z")]  # a zombie is init's to reap
-        time.sleep(0.005)
+        if not left:
+            return
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    assert not left, f"{len(left)} of {len(pids)} workers are left"
+    pytest.fail(f"{len(left)} of {len(pids)} workers are left")

@@ -292,7 +292,7 @@ folder = Path(folder)
 machine.CGROUP_ROOT = folder
 machine.CGROUP_OF_PROCESS = folder / "cgroup"
 machine.CGROUP_OF_PROCESS.write_text("0::/job\\n")
-(folder / "job").mkdir()
+(folder / "job").mkdir(exist_ok=True)
 
 def count(n):
     (folder / "job" / "memory.events").write_text(f"max 3\\noom 1\\noom_kill {n}\\n")

@@ -212,7 +212,7 @@ def work(i):
     if i == 5:
         WorkerEnd.send = WorkerEnd.end = throw
 
-log = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+log = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
 with clean():
     try:
         death = expect(WorkerDied, lambda: MapReduce(np=1).map(work, range(10)))
