@@ -49,7 +49,11 @@ def interrupt(source, tmp_path, *, n_signals=1):
 
 
 def assert_interrupted(source, tmp_path, **options):
-    out, err, code = interrupt(source, tmp_path, **options)
+    # What is late each time is slow; what is late once has met with a machine that stood still.
+    for _ in range(3):
+        out, err, code = interrupt(source, tmp_path, **options)
+        if "late" not in out:
+            break
     assert (out, err, code) == ("KeyboardInterrupt in time\nend\n", "", 0)
 
 
