@@ -195,7 +195,7 @@ def import_module(name):
 firstuse.import_module = import_module
 try:
     use = lambda i: importlib.import_module("slow_to_import").x
-    print(sharedarray.MapReduce(np=2).map(use, range(2), timeout=2))
+    print(sharedarray.MapReduce(np=2).map(use, range(2), timeout={timeout}))
 except TimeoutError:
     print("the workers wait for ever")
 finally:
@@ -206,14 +206,16 @@ finally:
 
 @forks
 @pytest.mark.parametrize(
-    ("for_workers", "expected"), [(True, "[1, 1]"), (False, "the workers wait for ever")]
+    ("for_workers", "timeout", "expected"),
+    [(True, 30, "[1, 1]"), (False, 1, "the workers wait for ever")],
 )
-def test_import_under_way_at_a_fork(for_workers, expected, tmp_path):
+def test_import_under_way_at_a_fork(for_workers, timeout, expected, tmp_path):
     (tmp_path / "slow_to_import.py").write_text(
         "import threading\nthreading.began.set()\nthreading.go_on.wait()\nx = 1\n"
     )
 
-    printed = run(AT_FORK.format(folder=str(tmp_path), for_workers=for_workers))
+    values = {"folder": str(tmp_path), "for_workers": for_workers, "timeout": timeout}
+    printed = run(AT_FORK.format(**values))
 
     assert printed.strip() == expected
 
