@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from sharedarray import WorkerDied
-from tests.workers import support
 from tests.workers.clock import naps
 
 __all__ = ["check_death", "run_fault", "state_of", "wait_until"]
@@ -29,6 +28,8 @@ def run_fault(
 
     `values` are its variables. `stderr` is a line that has to be there; else nothing may be.
     """
+    from tests.workers import support  # with pytest: half of the time that a script takes to start
+
     source = "\n".join(
         [
             "from tests.workers.faults.harness import *",
