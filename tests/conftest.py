@@ -191,8 +191,11 @@ def leave_nothing_behind() -> Iterator[None]:
     yield
     found = before.left_behind(Surroundings.now())
     if found:
-        gc.collect()  # 20 ms: only where something may hang on a cycle
         release_cache()  # the descriptors of segments that are kept for the next arrays
+        found = before.left_behind(Surroundings.now())
+    if found:
+        gc.collect()  # 50 ms: only where something may hang on a cycle
+        release_cache()
         found = before.left_behind(Surroundings.now())
     deadline = time.monotonic() + NAMED_SECONDS
     while set(found) == {"shm"} and time.monotonic() < deadline:
