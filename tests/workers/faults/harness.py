@@ -64,10 +64,14 @@ class TooLate(AssertionError):  # noqa: N818 - it says all
 
 def children(pid: int | str = "self") -> set[int]:
     """Return the children of all threads of a process, zombies included."""
-    found: set[int] = set()
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        found.update(map(int, task.read_text().split()))
-    return found
+    while True:
+        found: set[int] = set()
+        try:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                found.update(map(int, task.read_text().split()))
+        except OSError:  # a thread has ended meanwhile: another one has its children
+            continue
+        return found
 
 
 def descendants(pid: int) -> set[int]:
