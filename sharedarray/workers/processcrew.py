@@ -274,6 +274,8 @@ class ProcessCrew:
         for member in self._members:
             if not member.is_gone and member.process.ends_within(0):
                 self._read(member)
+                while not (member.end.is_at_end or member.end.is_drained):
+                    self._read(member)
                 self._dismiss(member)
                 if not (member.end.has_ended and member.process.exitcode == 0):
                     dead.append(member)

@@ -345,8 +345,12 @@ with clean():
     run_fault(source, tmp_path, watch=watch)
 
 
+# He may have sent a large result, or several whose memory comes along.
+@pytest.mark.parametrize(
+    ("result", "n_items"), [("np.zeros(n_done[0] ** 20)", 3), ("sharedarray.ones(1 << 17)", 6)]
+)
 @pytest.mark.parametrize("watch", WATCHES)
-def test_who_has_done_his_work_is_not_among_the_dead(tmp_path, watch):
+def test_who_has_done_his_work_is_not_among_the_dead(tmp_path, watch, result, n_items):
     source = """
 def work(i):
     here[pool.local.rank] = 1
@@ -355,26 +359,26 @@ def work(i):
         os.read(go[0], 1)
         os._exit(3)
     n_done[0] += 1
-    return np.zeros(n_done[0] ** 20)
+    return eval(result)
 
-def wait_for_ends(result):
-    if len(result) == 1:
-        os.write(go[1], b"x")
+def wait_for_ends(_):
+    if not waited:
+        waited.append(os.write(go[1], b"x"))
         wait_until(lambda: all(state_of(pid) == "Z" for pid in children()))
 
 for unlucky in (0, 1):
-    n_done, here = sharedarray.zeros(1, int), sharedarray.zeros(2, int)
+    n_done, here, waited = sharedarray.zeros(1, int), sharedarray.zeros(2, int), []
     with clean():
         go = os.pipe()
         pool = MapReduce(np=2)
         death = expect(
-            WorkerDied, lambda: pool.map(work, range(3), reduce=wait_for_ends, chunksize=1))
+            WorkerDied, lambda: pool.map(work, range(n_items), reduce=wait_for_ends, chunksize=1))
         check_death(death, rank=unlucky, exitcode=3)
         assert str(death).count("pid") == 1, death
         for descriptor in go:
             os.close(descriptor)
 """
-    run_fault(source, tmp_path, watch=watch)
+    run_fault(source, tmp_path, watch=watch, result=result, n_items=n_items)
 
 
 def test_workers_that_kill_each_other(tmp_path):
