@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from sharedarray.memory import named
 from sharedarray.memory.allocator import SLAB_NBYTES
@@ -29,6 +29,7 @@ from sharedarray.memory.cache import release_cache
 settings.register_profile(
     "ci",
     deadline=None,  # the machine may be busy; a hang is faulthandler_timeout's business
+    suppress_health_check=[HealthCheck.too_slow],  # see above
     derandomize="CI" in os.environ,  # a pipeline must fail because of its commit, not by chance
     max_examples=50,
 )
