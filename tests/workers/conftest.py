@@ -13,7 +13,7 @@ import pytest
 from sharedarray import ForkInThreadsWarning, config
 from tests.workers.support import FORKED, PARALLEL, POOLS, SHARING, THREADED, make_pool
 
-LIMIT = 40  # seconds, longer than what a script may take
+LIMIT = 100  # seconds, longer than what a script may take
 
 
 @pytest.hookimpl(tryfirst=True)
