@@ -7,7 +7,7 @@ import pytest
 
 import sharedarray
 from sharedarray.workers.parallel import Parallel, Private
-from tests.workers.meeting import Event, Log
+from tests.workers.meeting import LIMIT, Event, Log
 from tests.workers.regions import each_kind, run, several
 
 SCHEDULES = ["static", ("static", 2), "dynamic", ("dynamic", 3), "guided", ("guided", 2)]
@@ -83,7 +83,7 @@ def test_ranks_meet_at_the_end_of_a_loop_unless_nowait(backend, n, loop, nowait)
         with p.critical:
             is_slow, slow[0] = not slow[0], 1
         if is_slow:
-            slow[1] = beyond.wait(0.2)
+            slow[1] = beyond.wait(LIMIT if nowait else 0.2)
 
     def body(p):
         if loop == "sections":
@@ -114,14 +114,14 @@ def test_more_loops_without_waiting_than_there_are_counters(backend, n):
 # ordered
 
 
-def order_of(kind, schedule, n_items, block_of):
+def order_of(kind, schedule, n_items, block_of, patience=0.1):
     """Return in which order items pass a block; the first one is slow."""
     log, others_are_through = Log(), Event()
 
     def body(p):
         for item, ordered in p.forloop(n_items, schedule=schedule, ordered=True):
             if item == 0:
-                others_are_through.wait(0.1)
+                others_are_through.wait(patience)
             if item % 5 == 3:  # leaves it out
                 continue
             with block_of(p, ordered):
@@ -143,7 +143,7 @@ def test_ordered_blocks_come_in_order(backend, n, schedule):
 
 @several
 def test_without_ordered_the_slow_item_comes_later(backend, n):
-    order = order_of((backend, n), "dynamic", 23, lambda p, ordered: p.critical)
+    order = order_of((backend, n), "dynamic", 23, lambda p, ordered: p.critical, LIMIT)
     assert sorted(order) == [item for item in range(23) if item % 5 != 3]
     assert order != sorted(order)
 
