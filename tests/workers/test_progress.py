@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
 from itertools import count, islice
 
@@ -94,9 +95,13 @@ def test_exception_of_the_callable_comes_out_as_it_is(pool, run):
         if n_done > 3:
             raise error
 
+    def work(i):
+        started.note(i)
+        time.sleep(0.001)  # work, or threads would do much of it before the caller has its turn
+
     started = Tally(100_000)
     with pytest.raises(KeyError) as caught:
-        run(pool, started.note, range(100_000), chunksize=1, progress=report)
+        run(pool, work, range(100_000), chunksize=1, progress=report)
     assert caught.value is error
     assert started.n_done < 50_000, "the map goes on"
     assert pool.map(abs, [-1]) == [1]
