@@ -6,11 +6,16 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from math import prod
+from time import monotonic
 from typing import Any
 
 from sharedarray.workers.arguments import items_of
+from sharedarray.workers.schedules import Chunk, is_schedule
 
-__all__ = ["loop_over", "range_of"]
+__all__ = ["Expand", "in_parts", "loop_over", "range_of"]
+
+# Gives the items from a start to a stop.
+Expand = Callable[[int, int], Iterable[Any]]
 
 
 def range_of(n: int) -> range:
@@ -21,10 +26,13 @@ def range_of(n: int) -> range:
     return range(length)
 
 
-def loop_over(sequences: Sequence[Any]) -> tuple[int, Callable[[int, int], Iterable[Any]]]:
+def loop_over(sequences: Sequence[Any]) -> tuple[int, Expand]:
     """Return the number of items, and what gives those from a start to a stop."""
     if not sequences:
         raise TypeError("p.forloop needs something to loop over")
+    for each in sequences[1:]:
+        if is_schedule(each):  # and not something to collapse the loop with
+            raise TypeError(f"a schedule is given by its name: schedule={each!r}")
     all_items = [_items(each) for each in sequences]
     if len(all_items) > 1:
         lengths = [len(items) for items in all_items]
@@ -33,6 +41,25 @@ def loop_over(sequences: Sequence[Any]) -> tuple[int, Callable[[int, int], Itera
     if isinstance(items, range):
         return len(items), lambda i, j: items[i:j]
     return len(items), lambda i, j: map(operator.getitem, repeat(items), range(i, j))
+
+
+def in_parts(chunks: Iterable[Chunk], check: Callable[[], None], seconds: float) -> Iterator[Chunk]:
+    """Yield chunks, long ones in parts of about so many seconds, and call `check` before each.
+
+    Else a rank would go on to the end of a chunk, however long that takes, when another has failed.
+    """
+    n = 1  # items that take less than that
+    for start, stop in chunks:
+        while start < stop:
+            check()
+            middle = min(start + n, stop)
+            began = monotonic()
+            yield start, middle
+            if monotonic() - began > seconds / 2:
+                n = max(1, (middle - start) // 2)
+            elif middle - start == n:
+                n *= 2
+            start = middle
 
 
 def _items(sequence: Any) -> Any:

@@ -33,8 +33,10 @@ from sharedarray.errors import ParallelException, StopProcessGroup
 from sharedarray.workers.counters import Counters
 from sharedarray.workers.primitives import Primitives
 
-__all__ = ["N_NAMES", "N_SLOTS", "Meeting"]
+__all__ = ["GLANCE", "N_NAMES", "N_SLOTS", "Meeting", "do_nothing"]
 
+# Seconds between two looks at the others, of a rank that works and waits for nobody.
+GLANCE = 0.1
 # Constructs that claim, between two barriers: each slot is a descriptor (1.5 us at entry).
 N_SLOTS = 8
 # Names of critical blocks.
@@ -47,7 +49,7 @@ _TURN = 3
 _NAME = _TURN + N_SLOTS
 _HOLDER = _NAME + N_NAMES
 _RANKS = _HOLDER + N_NAMES
-# The words of each rank: what it waits for, whether it has left, its place.
+# The words of each rank: what it waits for, whether and where it has left, its place.
 _WAITS, _LEFT, _KIND, _COUNT, _TRAIL = range(5)
 _N_WORDS = 5
 # What a rank may wait for: nothing, all others, the turn of a slot, a critical block.
@@ -74,6 +76,8 @@ class Meeting:
         What has been found here.
     on_stop : callable
         Called where a rank finds that the block has failed; raises.
+    on_check : callable
+        Called where a rank may find that without waiting for anybody.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Meeting:
         self._is_closed = False
         self.failure: ParallelException | None = None
         self.on_stop: Callable[[], None] = _stop
+        self.on_check: Callable[[], None] = do_nothing
 
     def close(self) -> None:
         """Give back what the kernel keeps; all other ranks have ended. Once more does nothing."""
@@ -111,10 +116,16 @@ class Meeting:
         words[base + _COUNT] += 1
         words[base + _TRAIL] = hash((words[base + _TRAIL], kind, facts))
 
+    @property
+    def is_stopped(self) -> bool:
+        """Return whether the block has failed."""
+        return bool(self._words[_STOPPED])
+
     def check(self) -> None:
         """Raise where the block has failed."""
         if self._words[_STOPPED]:
             self.on_stop()
+        self.on_check()
 
     def barrier(self, rank: int) -> None:
         """Wait until all ranks are here."""
@@ -165,10 +176,10 @@ class Meeting:
             self._words[_HOLDER + position] = 0
             self._wake(_FOR_NAME + position, after=rank)
 
-    def end(self, rank: int) -> None:
-        """Leave the block."""
+    def end(self, rank: int, where: int) -> None:
+        """Leave the block; `where`, 0 or more, tells its end from other ways out."""
         with self._mutex():
-            self._words[_RANKS + _N_WORDS * rank + _LEFT] = 1
+            self._words[_RANKS + _N_WORDS * rank + _LEFT] = 1 + where
             if self._n_stuck() == self.n_ranks and self._n_left() < self.n_ranks:
                 self._fail("nobody can go on")
 
@@ -178,10 +189,11 @@ class Meeting:
         self.primitives.stop()
 
     def compare(self) -> None:
-        """Raise where the ranks have not met the same constructs."""
-        trails = [self._of(rank, _TRAIL) for rank in range(self.n_ranks)]
-        if len(set(trails)) > 1:
+        """Raise where the ranks have not met the same constructs, or not left at one place."""
+        if len({self._of(rank, _TRAIL) for rank in range(self.n_ranks)}) > 1:
             self._fail("the ranks have met different constructs, or with different arguments")
+        if len({self._of(rank, _LEFT) for rank in range(self.n_ranks)}) > 1:
+            self._fail("some ranks have left the block by return, break or continue, others not")
 
     @contextmanager
     def _mutex(self, *, is_leaving: bool = False) -> Iterator[None]:
@@ -191,14 +203,18 @@ class Meeting:
         """
         if self._is_broken:
             self.check()
+            if self.failure is not None:
+                raise self.failure
             raise RuntimeError("the block has failed: an exception came out of a construct of it")
         try:
             with self.primitives:
                 if not is_leaving:  # or an exception that is on its way would be lost
                     self.check()
                 yield
-        except BaseException:
+        except BaseException as error:
             self._is_broken = True
+            if isinstance(error, ParallelException):
+                self.failure = error
             raise
 
     def _wait(self, rank: int, what: int) -> None:
@@ -231,7 +247,7 @@ class Meeting:
         return sum(1 for r in range(self.n_ranks) if self._of(r, _WAITS) or self._of(r, _LEFT))
 
     def _n_left(self) -> int:
-        return sum(self._of(rank, _LEFT) for rank in range(self.n_ranks))
+        return sum(1 for rank in range(self.n_ranks) if self._of(rank, _LEFT))
 
     def _position(self, name: str) -> int:
         """Return where the words of a critical block are; forked processes hash alike."""
@@ -251,11 +267,11 @@ class Meeting:
         raise self.failure
 
     def _odd_one(self) -> int:
-        """Return who has left, or else who is somewhere else than most."""
-        trails = [self._of(rank, _TRAIL) for rank in range(self.n_ranks)]
-        most = max(trails, key=trails.count)
-        ranks = [r for r in range(self.n_ranks) if self._of(r, _LEFT)]
-        ranks += [r for r, trail in enumerate(trails) if trail != most]
+        """Return who has left where others have not, or else who is elsewhere than most."""
+        places = [(self._of(r, _LEFT), self._of(r, _TRAIL)) for r in range(self.n_ranks)]
+        most = max(places, key=places.count)
+        ranks = [r for r, (left, _) in enumerate(places) if left and self._n_left() < self.n_ranks]
+        ranks += [r for r, place in enumerate(places) if place != most]
         return ranks[0] if ranks else 0
 
     def _place(self, rank: int) -> str:
@@ -269,6 +285,10 @@ class Meeting:
         if what >= _FOR_TURN:
             return f"rank {rank} waits for its turn in {where}"
         return f"rank {rank} is at {where}"
+
+
+def do_nothing() -> None:
+    """Do nothing."""
 
 
 def _stop() -> NoReturn:

@@ -180,7 +180,8 @@ class Parallel(Region):
             raise
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._shut(error)
+        # What is called at the end of a block is another call than at a way out of its middle.
+        self._shut(error, max(0, sys._getframe(1).f_lasti))
 
     def run(self, body: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run ``body(p, *args, **kwargs)`` as the block, on any backend.
@@ -261,8 +262,11 @@ class Parallel(Region):
             meeting = self._team.meeting
         self._local.rank = Rank(number, meeting, of_rank(self._first))
 
-    def _shut(self, error: BaseException | None) -> None:
-        """End the block, also one that has not quite begun; only the caller comes back."""
+    def _shut(self, error: BaseException | None, where: int = 0) -> None:
+        """End the block, also one that has not quite begun; only the caller comes back.
+
+        `where` it is left has to be the same for all ranks.
+        """
         rank: Rank | None = getattr(self._local, "rank", None)
         team = self._team
         if rank is not None and rank.pid != os.getpid():  # a child that the body has forked
@@ -270,20 +274,19 @@ class Parallel(Region):
                 leave(1)
             return
         if team is not None and team.number:
-            self._leave(team, error)
+            self._leave(team, error, where)
         try:
             if error is None and rank is not None:
-                self._finish(rank, team)
+                self._finish(rank, team, where)
         finally:
             try:
                 self._end()
             finally:
                 self._end()  # where Ctrl-C has come before the first
 
-    def _finish(self, rank: Rank, team: ProcessTeam | None) -> None:
+    def _finish(self, rank: Rank, team: ProcessTeam | None, where: int) -> None:
         """Wait for the other ranks, and combine what they bring."""
-        rank.check_end()
-        rank.meeting.end(0)
+        rank.end(where)
         own = partials(rank.places)
         values = [own] if team is None else team.gather(own)
         rank.meeting.compare()
@@ -296,10 +299,10 @@ class Parallel(Region):
         self._local.rank = None
         self._is_running = False
 
-    def _leave(self, team: ProcessTeam, error: BaseException | None) -> NoReturn:
+    def _leave(self, team: ProcessTeam, error: BaseException | None, where: int) -> NoReturn:
         """End a child, which tells what it brings, or why it has failed."""
         try:
-            report = _report(self._local.rank) if error is None else _failure(error)
+            report = _report(self._local.rank, where) if error is None else _failure(error)
         except BaseException as found:  # the worker's boundary
             report = _failure(found)
         team.leave(report)
@@ -316,8 +319,7 @@ class Parallel(Region):
                 self._local.rank = ranks[number]
                 try:
                     result = body()
-                    ranks[number].check_end()
-                    meeting.end(number)
+                    ranks[number].end(0)
                     return result
                 finally:
                     self._local.rank = None
@@ -331,9 +333,8 @@ class Parallel(Region):
             self._is_running = False
 
 
-def _report(rank: Rank) -> Results:
-    rank.check_end()
-    rank.meeting.end(rank.number)
+def _report(rank: Rank, where: int) -> Results:
+    rank.end(where)
     return Results(rank.number, [partials(rank.places)], 0.0, 0.0)
 
 

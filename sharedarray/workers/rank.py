@@ -15,10 +15,11 @@ Ownership
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from sharedarray.workers.meeting import N_SLOTS, Meeting
+from sharedarray.workers.loops import Expand, in_parts
+from sharedarray.workers.meeting import GLANCE, N_SLOTS, Meeting
 from sharedarray.workers.schedules import Chunk, LoopSchedule, chunks_of, static_chunks
 from sharedarray.workers.variables import Places, Variables
 
@@ -72,7 +73,7 @@ class Rank:
         kind: str,
         n_items: int,
         schedule: LoopSchedule,
-        expand: Callable[[int, int], Iterable[Any]],
+        expand: Expand,
         *,
         ordered: bool = False,
         nowait: bool = False,
@@ -100,12 +101,15 @@ class Rank:
         chunks = self._chunks(schedule, n_items, slot)
         if ordered:
             return self._in_order(chunks, expand, slot, nowait)
+        if kind == "forloop":
+            chunks = in_parts(chunks, self.meeting.check, GLANCE)
         return self._in_chunks(chunks, expand, nowait)
 
-    def check_end(self) -> None:
-        """Raise where the block must not end."""
+    def end(self, where: int) -> None:
+        """Leave the block, see `Meeting.end`; raise where it must not end."""
         if self.loop:
             raise RuntimeError(_left_open(self.loop, "the block was left"))
+        self.meeting.end(self.number, where)
 
     def _begin(self, kind: str, *facts: object) -> None:
         if self.inside:
@@ -133,28 +137,27 @@ class Rank:
         return self._claimed(chunks_of(schedule, n_items, n_ranks), slot)
 
     def _claimed(self, chunk_of: Callable[[int], Chunk | None], slot: int) -> Iterator[Chunk]:
-        claim, check = self.meeting.counters.claim, self.meeting.check
+        claim = self.meeting.counters.claim
         while (chunk := chunk_of(claim(slot))) is not None:
-            check()
             yield chunk
 
-    def _in_chunks(
-        self, chunks: Iterator[Chunk], expand: Callable[[int, int], Iterable[Any]], nowait: bool
-    ) -> Iterator[Any]:
+    def _in_chunks(self, chunks: Iterator[Chunk], expand: Expand, nowait: bool) -> Iterator[Any]:
         for start, stop in chunks:
+            self.meeting.check()
             yield from expand(start, stop)
         self._end_loop(nowait)
 
     def _in_order(
         self,
         chunks: Iterator[Chunk],
-        expand: Callable[[int, int], Iterable[Any]],
+        expand: Expand,
         slot: int,
         nowait: bool,
     ) -> Iterator[Any]:
         for start, stop in chunks:
             self.turn = turn = Ordered(self, slot, start, stop)
             for position, item in enumerate(expand(start, stop), start):
+                self.meeting.check()
                 turn.starts(position)
                 yield item, turn
             turn.pass_on()

@@ -10,7 +10,15 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-__all__ = ["Chunk", "LoopSchedule", "UserSchedule", "chunks_of", "parse_schedule", "static_chunks"]
+__all__ = [
+    "Chunk",
+    "LoopSchedule",
+    "UserSchedule",
+    "chunks_of",
+    "is_schedule",
+    "parse_schedule",
+    "static_chunks",
+]
 
 NAMES = ("static", "dynamic", "guided")
 Chunk = tuple[int, int]
@@ -36,6 +44,12 @@ class LoopSchedule(NamedTuple):
     def is_claimed(self) -> bool:
         """Return whether ranks claim their chunks as they go."""
         return self.name != "static"
+
+
+def is_schedule(value: object) -> bool:
+    """Return whether something can be meant as a schedule only."""
+    name = value[0] if isinstance(value, tuple) and len(value) == 2 else value
+    return isinstance(name, str) and name in NAMES
 
 
 def parse_schedule(schedule: UserSchedule) -> LoopSchedule:

@@ -32,6 +32,7 @@ import select
 import socket
 import warnings
 from contextlib import ExitStack, suppress
+from time import monotonic
 from typing import Any, NoReturn
 
 from sharedarray import config, forks
@@ -39,7 +40,7 @@ from sharedarray.errors import ParallelException, WorkerDied
 from sharedarray.workers.blas import limited_threads
 from sharedarray.workers.counters import ProcessCounters
 from sharedarray.workers.crew import NothingYet, Report
-from sharedarray.workers.meeting import Meeting
+from sharedarray.workers.meeting import GLANCE, Meeting, do_nothing
 from sharedarray.workers.primitives import TeamPrimitives
 from sharedarray.workers.process import (
     Lifeline,
@@ -84,8 +85,10 @@ class ProcessTeam(ProcessCrew):
         self._socket: socket.socket | None = None
         self._results: dict[int, list[Any]] = {}
         self._failure: ParallelException | None = None
+        self._next_glance = 0.0
         self.meeting = Meeting(self._make_primitives, ProcessCounters, n_ranks)
         self.meeting.on_stop = self._raise_failure
+        self.meeting.on_check = self.glance
 
     def _make_primitives(self, n_ranks: int, n_words: int) -> TeamPrimitives:
         self._primitives = TeamPrimitives(n_ranks, n_words)
@@ -135,7 +138,8 @@ class ProcessTeam(ProcessCrew):
             if self._primitives is not None:
                 self._primitives.look = None
             # The coordinator ends the others when it hears of a failure: until then they go on.
-            self.meeting.on_stop = _go_on
+            self.meeting.on_stop = do_nothing
+            self.meeting.on_check = do_nothing
             config.set_num_workers(share)  # for threads that start here, without our context
             config.inherit_share(share)
             reseed(seed, (rank,))
@@ -164,6 +168,15 @@ class ProcessTeam(ProcessCrew):
         while self._ready or self._death is not None:
             with suppress(NothingYet):
                 self._take_next(0)
+
+    def glance(self) -> None:
+        """Raise where a rank has failed or died; looks now and then, however often it is called."""
+        now = monotonic()
+        if now >= self._next_glance:
+            self._next_glance = now + GLANCE
+            with suppress(NothingYet):
+                while self._take_next(0):
+                    pass
 
     def gather(self, own: list[Any]) -> list[list[Any]]:
         """Wait until all ranks have left the block; return what they bring, in their order.
@@ -239,7 +252,3 @@ def exception_of(rank: int, failure: Failure) -> ParallelException:
     exception = ParallelException(failure.reason, failure.traceback, rank)
     exception.__cause__ = failure.reason
     return exception
-
-
-def _go_on() -> None:
-    """Do nothing."""

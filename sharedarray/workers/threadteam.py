@@ -11,7 +11,6 @@ Assumptions
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -45,16 +44,16 @@ def run_in_threads(meeting: Meeting, live: Callable[[int], Any]) -> list[Any]:
         rank = number + 1
         try:
             yield Results(rank, [contexts[rank].run(live, rank)], 0.0, 0.0)
-        except StopProcessGroup:  # another one has failed
-            pass
         except BaseException as error:  # the worker's boundary: the coordinator hears of anything
+            if isinstance(error, StopProcessGroup) and meeting.is_stopped:
+                return  # another one has failed
             meeting.stop()
             yield Failure(error, text_of_traceback(error))
 
     crew = ThreadCrew(meeting.n_ranks - 1, meeting.stop)
     try:
         crew.start(work)
-        return _gathered(crew, meeting.n_ranks, lambda: contexts[0].run(live, 0))
+        return _gathered(crew, meeting, lambda: contexts[0].run(live, 0))
     finally:
         try:
             crew.end()
@@ -62,16 +61,19 @@ def run_in_threads(meeting: Meeting, live: Callable[[int], Any]) -> list[Any]:
             crew.abandon()
 
 
-def _gathered(crew: ThreadCrew, n_ranks: int, live: Callable[[], Any]) -> list[Any]:
+def _gathered(crew: ThreadCrew, meeting: Meeting, live: Callable[[], Any]) -> list[Any]:
     """Be rank 0, then wait for the others."""
     results: dict[int, Any] = {}
-    with suppress(StopProcessGroup):  # another one has failed, and says why
+    try:
         results[0] = live()
+    except StopProcessGroup:
+        if not meeting.is_stopped:  # of a map or block around this one, or the user's own
+            raise
     while (received := crew.receive(None)) is not None:
         number, report = received
         if isinstance(report, Failure):
             raise exception_of(number + 1, report)
         results[number + 1] = report.values[0]
-    if len(results) < n_ranks:
-        raise StopProcessGroup  # the user's own
-    return [results[rank] for rank in range(n_ranks)]
+    if meeting.failure is not None:
+        raise meeting.failure
+    return [results[rank] for rank in range(meeting.n_ranks)]
