@@ -38,10 +38,11 @@ from typing import Any
 from sharedarray import forks
 from sharedarray.errors import WorkerDied, WorkerException
 from sharedarray.workers.crew import NothingYet, Report, Work
-from sharedarray.workers.process import check_fork, signals_blocked
+from sharedarray.workers.process import check_fork
 from sharedarray.workers.processcrew import ProcessCrew
 from sharedarray.workers.reports import Failure, Results, text_of_traceback
 from sharedarray.workers.reseeding import reseed
+from sharedarray.workers.signals import signals_blocked
 
 __all__ = ["BackgroundChild", "collect_ended", "exception_of", "outcome_of", "started"]
 
@@ -85,7 +86,7 @@ class BackgroundChild(ProcessCrew):
             while taken[0] and self.outcome is None and self._happens_before(deadline):
                 self._take()
         finally:
-            if any(taken):
+            if taken and taken[0]:  # without a call: an interrupt after one would skip the release
                 self._waiting.release()
         return self.outcome is not None
 

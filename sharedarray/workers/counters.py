@@ -17,7 +17,8 @@ from itertools import count
 from typing import Protocol
 
 from sharedarray.descriptor import Descriptor, above_streams, opened
-from sharedarray.workers.process import signals_blocked, streams_kept
+from sharedarray.workers.process import streams_kept
+from sharedarray.workers.signals import signals_blocked
 
 __all__ = ["Counters", "ProcessCounters", "ThreadCounters"]
 

@@ -215,7 +215,8 @@ class Meeting:
             self._is_broken = True
             if isinstance(error, ParallelException):
                 self.failure = error
-            raise
+            if not self._is_closed:  # else this is garbage, which an interrupt has left behind
+                raise
 
     def _wait(self, rank: int, what: int) -> None:
         """Give up the mutex until somebody calls; raise where nobody can."""

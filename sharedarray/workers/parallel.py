@@ -60,6 +60,7 @@ from sharedarray.workers.process import leave
 from sharedarray.workers.rank import Rank
 from sharedarray.workers.region import Region
 from sharedarray.workers.reports import Failure, Results, text_of_traceback
+from sharedarray.workers.signals import block_handlers
 from sharedarray.workers.team import ProcessTeam, new_team
 from sharedarray.workers.threadteam import run_in_threads
 from sharedarray.workers.variables import (
@@ -180,8 +181,11 @@ class Parallel(Region):
             raise
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        # What is called at the end of a block is another call than at a way out of its middle.
-        self._shut(error, max(0, sys._getframe(1).f_lasti))
+        try:
+            # This call is another one at the end of a block than at a way out of its middle.
+            self._shut(error, max(0, sys._getframe(1).f_lasti))
+        finally:
+            self._end()  # where Ctrl-C has come before that began
 
     def run(self, body: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run ``body(p, *args, **kwargs)`` as the block, on any backend.
@@ -218,11 +222,11 @@ class Parallel(Region):
         try:
             self._open()
             result = body(self, *args, **kwargs)
-        except BaseException as error:
+            self._shut(None)
+            return result
+        except BaseException as error:  # of the end, too, where Ctrl-C has come before that began
             self._shut(error)
             raise
-        self._shut(None)
-        return result
 
     def __call__(self, body: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function whose calls `run` it: ``@Parallel(...)`` as a decorator."""
@@ -252,6 +256,7 @@ class Parallel(Region):
     def _open(self) -> None:
         """Begin a block, in all its processes."""
         self._is_running = True
+        self._final = None
         self._first = declared(self._declarations)
         number = 0
         if self._n_wanted == 1:
@@ -294,6 +299,8 @@ class Parallel(Region):
 
     def _end(self) -> None:
         if self._team is not None:
+            if self._team.number:  # a child, whose own handler of a signal has raised at its end
+                leave(1)
             self._team.end()
         self._team = None
         self._local.rank = None
@@ -302,15 +309,20 @@ class Parallel(Region):
     def _leave(self, team: ProcessTeam, error: BaseException | None, where: int) -> NoReturn:
         """End a child, which tells what it brings, or why it has failed."""
         try:
-            report = _report(self._local.rank, where) if error is None else _failure(error)
-        except BaseException as found:  # the worker's boundary
-            report = _failure(found)
-        team.leave(report)
+            block_handlers()  # one that the body has set could bring the child back
+            try:
+                report = _report(self._local.rank, where) if error is None else _failure(error)
+            except BaseException as found:  # the worker's boundary
+                report = _failure(found)
+            team.leave(report)
+        finally:
+            leave(1)
 
     def _run_in_threads(self, body: Callable[[], Any]) -> Any:
         self._check()
         try:
             self._is_running = True
+            self._final = None
             self._first = declared(self._declarations)
             meeting = Meeting(ThreadPrimitives, ThreadCounters, self._n_wanted)
             ranks = [Rank(i, meeting, of_rank(self._first)) for i in range(meeting.n_ranks)]

@@ -26,12 +26,14 @@ import mmap
 import os
 import select
 from collections.abc import Callable, Iterable, MutableSequence
+from contextlib import suppress
 from threading import Condition
 from typing import Protocol
 
 from sharedarray.descriptor import Descriptor, opened, pipe
 from sharedarray.errors import StopProcessGroup
-from sharedarray.workers.process import signals_blocked, streams_kept
+from sharedarray.workers.process import streams_kept
+from sharedarray.workers.signals import signals_blocked
 
 __all__ = ["Primitives", "ProcessPrimitives", "TeamPrimitives", "ThreadPrimitives"]
 
@@ -68,6 +70,9 @@ class Primitives(Protocol):
     def stop(self) -> None:
         """Wake all who wait, wherever, to see that the map has stopped."""
 
+    def let_go(self) -> None:
+        """Give up the mutex where an interrupt has come between taking it and what gives it up."""
+
     def close(self) -> None:
         """Give back what the kernel keeps."""
 
@@ -88,7 +93,14 @@ class ThreadPrimitives:
         return self._changed.__enter__()
 
     def __exit__(self, *exc_info: object) -> None:
-        self._changed.release()
+        with suppress(RuntimeError):  # an interrupt in `wait` has left it unlocked
+            self._changed.release()
+
+    def let_go(self) -> None:
+        """Give up the mutex where an interrupt has come between taking it and what gives it up."""
+        with suppress(RuntimeError):  # this thread does not have it
+            while True:
+                self._changed.release()
 
     def wait(self, rank: int) -> None:
         """Give up the mutex until somebody calls `wake`."""
@@ -181,6 +193,9 @@ class ProcessPrimitives:
     def stop(self) -> None:
         """Do nothing: the coordinator kills those who wait."""
 
+    def let_go(self) -> None:
+        """Do nothing: likewise."""
+
     def close(self) -> None:
         """Give back the page and the descriptors of this process; its children keep theirs."""
         for view in (self._words, self._is_waiting, self._page):
@@ -211,12 +226,20 @@ class TeamPrimitives(ProcessPrimitives):
     def __init__(self, n_workers: int, n_words: int) -> None:
         super().__init__(n_workers, n_words)
         self.look: Callable[[int], None] | None = None
+        self._has_token = False
         # Between a look that finds the token and the read another process may take it, and die.
         os.set_blocking(self._mutex[0].number, False)
         os.set_blocking(self._bells[0][0].number, False)
 
     def __enter__(self) -> object:
-        return self._read(self._mutex[0].number, 1)
+        self._read(self._mutex[0].number, 1)
+        self._has_token = True
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._has_token:  # and not where a look in `wait` has raised
+            self._has_token = False
+            super().__exit__()
 
     def wait(self, rank: int) -> None:
         """Give up the mutex until somebody calls `wake`; at most one thread of a rank."""

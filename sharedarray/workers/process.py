@@ -46,6 +46,7 @@ from sharedarray import forks
 from sharedarray.descriptor import Descriptor, above_streams, opened, pipe
 from sharedarray.errors import ForkInThreadsWarning
 from sharedarray.firstuse import load_for_workers
+from sharedarray.workers.signals import signals_blocked
 from sharedarray.workers.streams import flush_at_end, flush_streams, renew_streams
 
 try:
@@ -62,20 +63,9 @@ __all__ = [
     "leave",
     "parents_own",
     "settle_child",
-    "signals_blocked",
     "streams_kept",
 ]
 
-# The signals that programs have handlers for, and that can wait for a moment. Not all there are: to
-# ask for the handler of each takes 0.1 ms.
-_SIGNALS = {
-    getattr(signal, name)
-    for name in (
-        "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGCONT", "SIGCHLD", "SIGALRM",
-        "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGPIPE", "SIGIO", "SIGURG",
-    )
-    if hasattr(signal, name)
-}  # fmt: skip
 _F_SETSIG = 10  # Linux; the fcntl module of Python 3.11 has no name for it
 
 # What belongs to a parent alone, to be closed in its children. Not a WeakSet, whose callbacks are
@@ -111,39 +101,6 @@ def check_fork() -> None:
             ForkInThreadsWarning,
             stacklevel=5,
         )
-
-
-@contextmanager
-def signals_blocked() -> Iterator[set[Any]]:
-    """Let no handler of a signal run in this thread for the length of the block; then all do.
-
-    Blocking is not enough: the kernel gives the signal to another thread, which may be one of BLAS,
-    and Python runs the handler in the main thread. There handlers are replaced by a note as well.
-
-    Yields
-    ------
-    set
-        The signals that were blocked before.
-    """
-    # Asked for first: the call that blocks them may raise what came before, and has blocked them.
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    handlers: dict[Any, Any] = {}
-    came: list[int] = []
-    try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        if threading.current_thread() is threading.main_thread():
-            for each in _SIGNALS:
-                handler = signal.getsignal(each)
-                if callable(handler):
-                    handlers[each] = handler
-                    signal.signal(each, lambda number, frame: came.append(number))
-        yield old
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
-        for number in came:
-            signal.raise_signal(number)
 
 
 @contextmanager

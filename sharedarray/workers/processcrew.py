@@ -45,7 +45,6 @@ from sharedarray.workers.process import (
     flush_streams,
     forking,
     parents_own,
-    signals_blocked,
     streams_kept,
 )
 from sharedarray.workers.reports import (
@@ -55,6 +54,7 @@ from sharedarray.workers.reports import (
     portable,
     text_of_traceback,
 )
+from sharedarray.workers.signals import signals_blocked
 from sharedarray.workers.transport import (
     CoordinatorEnd,
     Frame,

@@ -27,9 +27,11 @@ Ownership
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import socket
+import sys
 import warnings
 from contextlib import ExitStack, suppress
 from time import monotonic
@@ -48,12 +50,12 @@ from sharedarray.workers.process import (
     forking,
     leave,
     settle_child,
-    signals_blocked,
     streams_kept,
 )
 from sharedarray.workers.processcrew import ProcessCrew
 from sharedarray.workers.reports import Failure
 from sharedarray.workers.reseeding import reseed
+from sharedarray.workers.signals import signals_blocked
 
 __all__ = ["ProcessTeam", "exception_of", "new_team"]
 
@@ -140,10 +142,15 @@ class ProcessTeam(ProcessCrew):
             # The coordinator ends the others when it hears of a failure: until then they go on.
             self.meeting.on_stop = do_nothing
             self.meeting.on_check = do_nothing
+            atexit.register(
+                leave, 1
+            )  # a block that is entered and never left ends with the program
             config.set_num_workers(share)  # for threads that start here, without our context
             config.inherit_share(share)
             reseed(seed, (rank,))
         except BaseException:
+            with suppress(BaseException):
+                sys.excepthook(*sys.exc_info())
             leave(1)
 
     def leave(self, report: Report) -> NoReturn:
@@ -206,6 +213,7 @@ class ProcessTeam(ProcessCrew):
             received = self.receive(timeout)
         except WorkerDied as death:
             self._failure = exception_of(death.rank, Failure(death, ""))
+            self.meeting.stop()  # so that it comes out again where the body goes on
             raise self._failure from death
         if received is None:
             return False

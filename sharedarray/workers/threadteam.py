@@ -21,6 +21,7 @@ from sharedarray.workers.meeting import Meeting
 from sharedarray.workers.reports import Failure, Results, text_of_traceback
 from sharedarray.workers.team import exception_of
 from sharedarray.workers.threadcrew import ThreadCrew
+from sharedarray.workers.worker import current_workers
 
 __all__ = ["run_in_threads"]
 
@@ -45,9 +46,10 @@ def run_in_threads(meeting: Meeting, live: Callable[[int], Any]) -> list[Any]:
         try:
             yield Results(rank, [contexts[rank].run(live, rank)], 0.0, 0.0)
         except BaseException as error:  # the worker's boundary: the coordinator hears of anything
-            if isinstance(error, StopProcessGroup) and meeting.is_stopped:
-                return  # another one has failed
+            others_failed = meeting.is_stopped or contexts[rank].run(_is_in_stopped_map)
             meeting.stop()
+            if isinstance(error, StopProcessGroup) and others_failed:
+                return
             yield Failure(error, text_of_traceback(error))
 
     crew = ThreadCrew(meeting.n_ranks - 1, meeting.stop)
@@ -56,9 +58,12 @@ def run_in_threads(meeting: Meeting, live: Callable[[int], Any]) -> list[Any]:
         return _gathered(crew, meeting, lambda: contexts[0].run(live, 0))
     finally:
         try:
-            crew.end()
+            meeting.primitives.let_go()
         finally:
-            crew.abandon()
+            try:
+                crew.end()
+            finally:
+                crew.abandon()
 
 
 def _gathered(crew: ThreadCrew, meeting: Meeting, live: Callable[[], Any]) -> list[Any]:
@@ -76,4 +81,10 @@ def _gathered(crew: ThreadCrew, meeting: Meeting, live: Callable[[], Any]) -> li
         results[number + 1] = report.values[0]
     if meeting.failure is not None:
         raise meeting.failure
+    if len(results) < meeting.n_ranks:
+        raise StopProcessGroup  # of the map around this block
     return [results[rank] for rank in range(meeting.n_ranks)]
+
+
+def _is_in_stopped_map() -> bool:
+    return any(worker.map.schedule.stopped for worker in current_workers())

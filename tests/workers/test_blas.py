@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 
@@ -10,7 +11,8 @@ import pytest
 import sharedarray
 from sharedarray import MapReduce, WorkerException
 from sharedarray.workers import blas
-from tests.workers.meeting import Event, Meeting
+from sharedarray.workers.parallel import Parallel
+from tests.workers.meeting import Event
 from tests.workers.support import in_threads
 
 MOST = 64  # threads of the library, when nobody limits it
@@ -23,8 +25,6 @@ class Library:
         self.n_threads = MOST
         self.limits = []
         self.n_searches = 0
-        self.on_limit = lambda: None
-        self.before_restoring = self.after_restoring = lambda limit: None
 
 
 class Limit:
@@ -32,18 +32,12 @@ class Limit:
 
     def __init__(self, library, limits):
         self._library = library
-        self.before = library.n_threads
-        library.n_threads = min(library.n_threads, limits)
+        self._before = library.n_threads
+        library.n_threads = limits
         library.limits.append(limits)
-        library.on_limit()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self._library.before_restoring(self)
-        self._library.n_threads = self.before
-        self._library.after_restoring(self)
+    def restore_original_limits(self):
+        self._library.n_threads = self._before
 
 
 @pytest.fixture
@@ -73,8 +67,7 @@ def library(monkeypatch, _forgetful):
     module = types.ModuleType("threadpoolctl")
     module.ThreadpoolController = ThreadpoolController
     monkeypatch.setitem(sys.modules, "threadpoolctl", module)
-    yield found
-    found.__init__()  # lets go of what the test has put into it
+    return found
 
 
 @pytest.mark.usefixtures("_forgetful")
@@ -110,23 +103,44 @@ def test_the_caller_has_its_threads_back_when_no_process_can_be_had(library, mon
     assert library.n_threads == MOST
 
 
-def test_the_caller_has_its_threads_back_after_two_maps_at_once(library):
-    # The limits overlap where they can, and the one that came first is taken back first.
-    both, first_is_gone, limits = Meeting(2), Event(), []
+@pytest.mark.parametrize("limits", [(2, 3), (3, 2), (2, 2)])
+def test_limits_that_overlap(library, limits):
+    one, other = map(blas.limited_threads, limits)
+    one.__enter__()
+    other.__enter__()
+    assert library.n_threads == 2
+    one.__exit__(None, None, None)  # the first one goes first
+    assert library.n_threads == limits[1]
+    other.__exit__(None, None, None)
+    assert library.n_threads == MOST
 
-    def before_restoring(limit):
-        if limit.before != MOST:
-            first_is_gone.wait(1)
 
-    def after_restoring(limit):
-        limits.append(limit)
-        if limit.before == MOST:
-            first_is_gone.set()
+def test_blocks_that_overlap(library):
+    inside = [Event(), Event()]
 
-    library.on_limit = both.attend
-    library.before_restoring, library.after_restoring = before_restoring, after_restoring
-    in_threads(*[lambda: MapReduce("process", 2).map(abs, range(4))] * 2)
-    assert len(limits) == 2
+    def block(i):
+        with sharedarray.num_workers(8), Parallel(num_threads=2) as p:
+            if p.master:
+                inside[i].set()
+                inside[1 - i].wait()
+        return library.n_threads
+
+    in_threads(lambda: block(0), lambda: block(1))
+    assert library.limits[:2] == [4, 4]
+    assert library.n_threads == MOST
+
+
+def test_a_child_keeps_the_limit_of_the_block_that_it_leaves(library):
+    found = sharedarray.zeros(2, int)
+    with blas.limited_threads(3):
+        child = os.fork()
+        if not child:
+            found[0] = library.n_threads
+    if not child:
+        found[1] = library.n_threads
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert found.tolist() == [3, 3]
     assert library.n_threads == MOST
 
 
