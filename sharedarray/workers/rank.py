@@ -107,8 +107,7 @@ class Rank:
 
     def end(self, where: int) -> None:
         """Leave the block, see `Meeting.end`; raise where it must not end."""
-        if self.loop:
-            raise RuntimeError(_left_open(self.loop, "the block was left"))
+        self._check_loop("the block was left")
         self.meeting.end(self.number, where)
 
     def _begin(self, kind: str, *facts: object) -> None:
@@ -116,9 +115,16 @@ class Rank:
             raise RuntimeError(
                 f"p.{kind} was met within p.{self.inside[-1]}, which the other ranks may wait for"
             )
-        if self.loop:
-            raise RuntimeError(_left_open(self.loop, f"p.{kind} was met"))
+        self._check_loop(f"p.{kind} was met")
         self.meeting.meet(self.number, kind, *facts)
+
+    def _check_loop(self, what: str) -> None:
+        if self.loop:
+            self.meeting.check()  # the body may have caught what has brought it out of the loop
+            raise RuntimeError(
+                f"{what} within p.{self.loop}, or after it was left before its end: run a loop to "
+                "its end (no break), and what all ranks meet outside of it"
+            )
 
     def _slot(self) -> int:
         if self._n_slots == N_SLOTS:
@@ -168,13 +174,6 @@ class Rank:
         self.turn = None
         if not nowait:
             self._meet_all()
-
-
-def _left_open(loop: str, what: str) -> str:
-    return (
-        f"{what} within p.{loop}, or after it was left before its end: run a loop to its end "
-        "(no break), and what all ranks meet outside of it"
-    )
 
 
 class Single:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sharedarray.workers.background import background
+from tests.workers.faults.interrupter import run_everywhere
 from tests.workers.support import end_script, start_script, until_asleep
 from tests.workers.test_background_faults import SCRIPT
 
@@ -73,6 +74,32 @@ print("done")
         process.send_signal(signal.SIGINT)
     out, err, code = end_script(process)
     assert (out, err, code) == ("done\n", "", 0)
+
+
+def test_an_interrupt_locks_nothing(tmp_path):
+    source = """
+from sharedarray import background
+from sharedarray.workers import backgroundchild
+
+FILES = {sys.modules[background.__module__].__file__, backgroundchild.__file__}
+call = background(threading.Event().wait)
+
+def look():
+    assert not call.done()
+    try:
+        call.wait(0)
+    except TimeoutError:
+        pass
+
+def check(where):
+    assert not call._child._waiting.locked(), where
+    assert not call._child._state.locked(), where
+
+n_sent = at_every_place(look)
+assert n_sent > 10, n_sent
+assert call.cancel()
+"""
+    run_everywhere("alone", source, tmp_path)
 
 
 def test_cancel_at_any_moment():

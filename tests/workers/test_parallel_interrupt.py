@@ -49,6 +49,61 @@ run_block(3)
     run_everywhere(surroundings, BLOCK + source, tmp_path)
 
 
+@pytest.mark.parametrize("surroundings", ["alone", "beside another thread"])
+def test_an_interrupt_does_not_keep_threads_waiting(tmp_path, surroundings):
+    source = """
+import contextlib
+from sharedarray.workers import meeting, parallel, primitives, rank, region, threadteam
+
+MODULES = contextlib, meeting, parallel, primitives, rank, region, threading, threadteam
+FILES = {module.__file__ for module in MODULES}
+
+def body(p):
+    for _ in range(2):
+        with p.critical:
+            pass
+    p.barrier()
+
+def run_threads():
+    Parallel(num_threads=2, backend="thread").run(body)
+
+n_sent = at_every_place(run_threads)
+assert n_sent > 100, n_sent
+"""
+    run_everywhere(surroundings, BLOCK + source, tmp_path)
+
+
+def test_an_interrupt_leaves_a_decorated_function_callable(tmp_path):
+    source = """
+from sharedarray.workers import parallel, team
+
+FILES = {parallel.__file__, team.__file__}
+
+@Parallel(num_threads=2)
+def block(p):
+    p.barrier()
+
+block()
+gc.collect()
+n_descriptors = open_descriptors()
+assert at_every_place(block) > 30
+block()
+"""
+    run_everywhere("alone", BLOCK + source, tmp_path)
+
+
+def test_a_block_that_is_never_left_ends_with_the_program(tmp_path):
+    source = """
+import atexit
+from sharedarray import Parallel
+
+atexit.register(os.write, 1, b"the end of the caller\\n")
+p = Parallel(num_threads=3)
+p.__enter__()
+"""
+    assert run_script(source, tmp_path) == "the end of the caller\n"
+
+
 def test_limit_of_descriptors_at_any_of_them(tmp_path):
     source = """
 import resource

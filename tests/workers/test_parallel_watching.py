@@ -9,9 +9,11 @@ import time
 
 import pytest
 
+import sharedarray
 from sharedarray import MapReduce, StopProcessGroup, WorkerDied, WorkerException
 from sharedarray.workers.loops import in_parts
 from sharedarray.workers.parallel import Parallel
+from sharedarray.workers.rank import Rank
 from tests.workers.clock import within
 from tests.workers.meeting import Event
 from tests.workers.regions import SOON, failure_of
@@ -119,6 +121,132 @@ def test_mismatch_that_is_caught_comes_out_at_the_end(backend):
     assert "different constructs" in str(failure_of(body, 2, backend))
 
 
+def test_failure_that_is_caught_in_a_loop_comes_out_at_the_end():
+    def body(p):
+        if p.rank == 1:
+            die()
+        with contextlib.suppress(Exception):
+            for _ in p.forloop(N):
+                time.sleep(0.005)
+
+    assert isinstance(failure_of(body, 2).reason, WorkerDied)
+
+
+@each_backend
+def test_a_difference_that_is_past_is_noticed_at_the_next_barrier(backend):
+    def body(p):
+        if p.rank == 1:
+            p.single()
+        p.barrier()
+
+    failure_of(body, 2, backend, match="different constructs")
+
+
+@each_backend
+def test_places_are_told_by_their_number(backend):
+    def body(p):
+        p.barrier()
+        if p.rank == 1:
+            p.single()
+        p.barrier()
+
+    places = r"rank 0 is at construct 2 \(barrier\); rank 1 is at construct 3 \(barrier\)"
+    failure_of(body, 2, backend, match=places)
+
+
+@each_backend
+def test_loop_left_by_break_before_the_end_of_the_block(backend):
+    def body(p):
+        for _ in p.forloop(10, nowait=True):
+            if p.rank:
+                break
+
+    failure_of(body, 2, backend, match="was left within")
+
+
+@each_backend
+def test_exception_on_its_way_out_of_critical_is_kept(backend):
+    has_failed = Event()
+    mine = KeyError("mine")
+
+    def body(p):
+        if p.rank == 1:
+            has_failed.wait()
+            raise ValueError
+        with p.critical:
+            has_failed.set()
+            while not p._here("").meeting.is_stopped:
+                time.sleep(0.001)
+            raise mine
+
+    with pytest.raises(KeyError) as caught:
+        Parallel(num_threads=2, backend=backend).run(body)
+    assert caught.value is mine
+
+
+class SlowError(ValueError):
+    def __reduce__(self):
+        time.sleep(0.1)
+        return super().__reduce__()
+
+
+def test_who_has_only_heard_of_a_failure_does_not_tell_it_first():
+    def body(p):
+        if p.rank == 1:
+            raise SlowError
+        while True:
+            with p.critical:
+                pass
+
+    assert isinstance(failure_of(body, 3).reason, SlowError)
+
+
+def test_exception_out_of_single_waits_for_nobody():
+    never = Event()
+
+    def body(p):
+        with p.single():
+            if p.master:
+                raise ValueError("mine")
+            never.wait()
+
+    before = time.monotonic()
+    with pytest.raises(ValueError, match="mine"):
+        Parallel(num_threads=2).run(body)
+    assert time.monotonic() - before < SOON
+
+
+def test_a_handler_of_a_ranks_own_does_not_run_at_its_end(monkeypatch):
+    end = Rank.end
+
+    def interrupted(rank, where):
+        if rank.number:
+            signal.raise_signal(signal.SIGALRM)
+        end(rank, where)
+
+    def fail(number, frame):
+        raise TimeoutError
+
+    monkeypatch.setattr(Rank, "end", interrupted)
+    with Parallel(num_threads=2) as p:
+        if p.rank:
+            signal.signal(signal.SIGALRM, fail)
+
+
+def test_a_grandchild_does_not_come_past_the_block():
+    after = sharedarray.zeros(1, int)
+    pid = os.getpid()
+    with Parallel(num_threads=2) as p:
+        if p.rank:
+            child = os.fork()
+            if child:
+                os.waitpid(child, 0)
+    if os.getpid() != pid:
+        after[0] += 1
+        os._exit(0)
+    assert after[0] == 0
+
+
 # StopProcessGroup comes from a block or map around this one, or is the user's own
 
 
@@ -163,8 +291,8 @@ def test_block_in_a_block_that_fails(backend, construct):
     assert (error.rank, str(error.reason)) == (1, "of the outer one")
 
 
-@each_backend
-def test_block_in_a_map_that_fails(backend):
+@pytest.mark.parametrize(("backend", "who"), [("process", 0), ("thread", 0), ("thread", 1)])
+def test_block_in_a_map_that_fails(backend, who):
     is_inside = Event()
     pool = MapReduce(backend, np=2)
 
@@ -174,7 +302,7 @@ def test_block_in_a_map_that_fails(backend):
             raise ValueError("of the map")
 
         def inner(q):
-            if q.rank == 0:
+            if q.rank == who:
                 is_inside.set()
                 with pool.ordered:
                     pass
