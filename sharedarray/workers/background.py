@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextvars import Context, copy_context
+from numbers import Real
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from sharedarray import config
@@ -86,7 +87,7 @@ class BackgroundProcess(_Handle[T]):
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait. Default: until the call has ended.
+            Seconds to wait; 0 and less: not at all. Default: until the call has ended.
 
         Returns
         -------
@@ -145,11 +146,11 @@ class BackgroundProcess(_Handle[T]):
 
     def _concluded(self, timeout: float | None) -> tuple[Any, BaseException | None]:
         """Return what the function has returned and what it has raised, once it has ended."""
-        check_timeout(timeout)
+        seconds = _seconds(timeout)
         child = self._child
         if child is None:
             return self._value, None
-        if not child.collect(_seconds(timeout)) or child.outcome is None:
+        if not child.collect(seconds) or child.outcome is None:
             raise TimeoutError(f"the background call of {self._name} goes on after {timeout} s")
         self._is_waited_for = True
         if child.warning is not None:
@@ -189,11 +190,11 @@ class BackgroundThread(_Handle[T], Future[T]):
         return super().exception(0)
 
     def _await(self, timeout: float | None) -> None:
-        check_timeout(timeout)
+        seconds = _seconds(timeout)
         if not self.done() and self._owner != os.getpid():
             raise RuntimeError("a background call belongs to the process that has started it")
         try:
-            super().exception(_seconds(timeout))
+            super().exception(seconds)
         except TimeoutError:
             message = f"the background call of {self._name} goes on after {timeout} s"
             raise TimeoutError(message) from None
@@ -351,5 +352,11 @@ def _callers_context() -> Context:
 
 
 def _seconds(timeout: float | None) -> float | None:
-    """Return the time to wait; longer than anybody waits is for ever, which every clock counts."""
+    """Return the time to wait: a negative one is over, as for a `concurrent.futures.Future`.
+
+    Longer than anybody waits is for ever, which every clock counts.
+    """
+    if isinstance(timeout, Real) and timeout < 0:
+        return 0.0
+    check_timeout(timeout)
     return None if timeout is None or timeout >= LONGEST else float(timeout)

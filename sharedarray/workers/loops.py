@@ -49,17 +49,18 @@ def in_parts(chunks: Iterable[Chunk], check: Callable[[], None], seconds: float)
     Else a rank would go on to the end of a chunk, however long that takes, when another has failed.
     """
     n = 1  # items that take less than that
+    began = monotonic()
     for start, stop in chunks:
         while start < stop:
             check()
             middle = min(start + n, stop)
-            began = monotonic()
             yield start, middle
-            if monotonic() - began > seconds / 2:
+            ended = monotonic()
+            if ended - began > seconds / 2:
                 n = max(1, (middle - start) // 2)
             elif middle - start == n:
                 n *= 2
-            start = middle
+            start, began = middle, ended
 
 
 def _items(sequence: Any) -> Any:

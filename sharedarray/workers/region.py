@@ -96,7 +96,8 @@ class Region:
         -------
         Single
             True in one rank, False in the others: ``if p.single():`` lets the others go on. As a
-            context, ``with p.single() as mine:``, it gives that bool, and all meet at its end.
+            context, ``with p.single() as mine:``, it gives that bool, and all meet at its end; all
+            ranks run the block, so ``if mine:`` stands in it.
 
         Examples
         --------

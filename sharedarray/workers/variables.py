@@ -85,7 +85,8 @@ class Shared:
 
     Notes
     -----
-    Ranks that write to one element do so in ``with p.atomic:`` or ``with p.critical:``.
+    Ranks that write to one element do so in ``with p.atomic:`` or ``with p.critical:``. What
+    ``p.var.x`` gives is the array itself, of a number too: ``int(p.var.x)`` is its value now.
 
     Examples
     --------

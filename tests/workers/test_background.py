@@ -214,7 +214,7 @@ def test_a_result_that_does_not_pickle(make):
 def test_a_wait_that_was_too_short_can_be_repeated(start):
     go = Event()
     call = start(go.wait)
-    for timeout in (0, 0.05):
+    for timeout in (0, -1, 0.05):  # a negative one is over, as for a Future
         began = time.monotonic()
         with within(timeout + SOON), pytest.raises(TimeoutError, match=str(timeout)) as caught:
             call.wait(timeout)
@@ -228,7 +228,7 @@ def test_a_wait_that_was_too_short_can_be_repeated(start):
 
 @each_start
 @pytest.mark.parametrize(
-    ("timeout", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError)]
+    ("timeout", "error"), [(float("nan"), ValueError), ("-1", TypeError), (1j, TypeError)]
 )
 def test_what_is_no_time(start, timeout, error):
     call = start(abs, -1)
