@@ -97,6 +97,8 @@ class ProcessCrew:
         What a new process does first, called with its rank.
     """
 
+    RESULT = "The result of item"  # with its number in the text of an error
+
     def __init__(
         self,
         n_workers: int,
@@ -366,7 +368,7 @@ class ProcessCrew:
                 except PeerGone:
                     raise
                 except BaseException as error:  # pickling runs any code of the results
-                    end.send(portable(_unsent(report, error)))
+                    end.send(portable(_unsent(report, error, self.RESULT)))
                     break
             end.end(has_offspring=forks.has_offspring())
         except PeerGone:  # the coordinator: nobody is left who wants to hear of it
@@ -385,16 +387,14 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _unsent(results: Results, error: BaseException) -> Failure:
+def _unsent(results: Results, error: BaseException, what: str) -> Failure:
     """Return the failure of the first item whose result does not travel."""
+    number = results.start
     for item, value in enumerate(results.values, results.start):
         try:
             pickle.loads(pickle.dumps(value, 5))
         except BaseException as found:  # see `_serve`
-            return _untravelled(item, found)
-    return _untravelled(results.start, error)
-
-
-def _untravelled(item: int, error: BaseException) -> Failure:
-    text = f"The result of item {item} does not pickle and unpickle:\n{text_of_traceback(error)}"
+            number, error = item, found
+            break
+    text = f"{what} {number} does not pickle and unpickle:\n{text_of_traceback(error)}"
     return Failure(error, text)

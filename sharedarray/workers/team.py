@@ -79,13 +79,15 @@ class ProcessTeam(ProcessCrew):
         Which rank this process is.
     """
 
+    RESULT = "What is reduced of rank"
+
     def __init__(self, n_ranks: int) -> None:
         super().__init__(n_ranks, lambda rank: None, lambda rank: None)
         self.number = 0
         self._primitives: TeamPrimitives | None = None
         self._block = ExitStack()
         self._socket: socket.socket | None = None
-        self._results: dict[int, list[Any]] = {}
+        self._results: dict[int, tuple[Any, ...]] = {}
         self._failure: ParallelException | None = None
         self._next_glance = 0.0
         self.meeting = Meeting(self._make_primitives, ProcessCounters, n_ranks)
@@ -185,7 +187,7 @@ class ProcessTeam(ProcessCrew):
                 while self._take_next(0):
                     pass
 
-    def gather(self, own: list[Any]) -> list[list[Any]]:
+    def gather(self, own: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Wait until all ranks have left the block; return what they bring, in their order.
 
         Raises

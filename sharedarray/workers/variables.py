@@ -305,19 +305,19 @@ def of_rank(places: Places) -> Places:
     return {name: place.of_rank() for name, place in places.items()}
 
 
-def partials(places: Places) -> list[Any]:
+def partials(places: Places) -> tuple[Any, ...]:
     """Return what a rank adds to the reductions."""
-    return [place.get() for place in places.values() if place.is_reduction]
+    return tuple(place.get() for place in places.values() if place.is_reduction)
 
 
-def combined(first: Places, own: Places, of_ranks: list[list[Any]]) -> Places:
+def combined(first: Places, own: Places, of_ranks: list[tuple[Any, ...]]) -> Places:
     """Return where the coordinator keeps the variables after the block.
 
     Parameters
     ----------
     first, own : dict
         As they were before the block, and those of the coordinator.
-    of_ranks : list of list
+    of_ranks : list of tuple
         What each rank adds to the reductions, in the order of the ranks.
     """
     result = dict(own)

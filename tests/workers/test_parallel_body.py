@@ -62,6 +62,18 @@ def test_reduction_by_a_function_of_objects_keeps_the_dtype():
     assert p.var.bits.tolist() == [14, 7]
 
 
+def test_reduction_that_does_not_pickle_is_told_by_its_rank():
+    last = np.frompyfunc(lambda a, b: b, 2, 1, identity=0)
+    p = Parallel(Reduction(last, lock=np.array(0, object)), num_threads=2)
+
+    def body(p):
+        if p.rank:
+            p.var.lock = threading.Lock()
+
+    with pytest.raises(sharedarray.ParallelException, match="What is reduced of rank 1 does not"):
+        p.run(body)
+
+
 def test_what_is_declared_is_a_copy():
     first, nested = np.zeros(2), [[0]]
     variables = Reduction(np.add, total=first), Private(nested=nested)
