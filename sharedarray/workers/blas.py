@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
 from typing import Any
 
 from sharedarray import forks
+from sharedarray.workers.signals import signals_blocked
 
 __all__ = ["limited_threads"]
 
 _lock = Lock()
-# What the blocks that are under way want, in whatever threads, and the limiter that knows what was
-# before the first of them.
-_wanted: list[int] = []
-_first: list[Any] = []
+# The blocks that are under way, in whatever threads: a list of one limit for each.
+_wanted: list[list[int]] = []
+# The pools that are limited, and what knows how it was before.
+_limiters: list[tuple[Any, Any]] = []
 
 
 @contextmanager
@@ -31,25 +32,30 @@ def limited_threads(n_threads: int) -> Iterator[None]:
     if _threadpoolctl() is None:
         yield
         return
-    with _lock:
-        _wanted.append(n_threads)
-        _limit()
+    mine = [n_threads]
     try:
+        with signals_blocked(), _lock:
+            _wanted.append(mine)
+            _limit()
         yield
     finally:
-        with _lock, suppress(ValueError):  # a child forked within has forgotten it
-            _wanted.remove(n_threads)
-            _limit()
+        with signals_blocked(), _lock:
+            others = [each for each in _wanted if each is not mine]
+            if len(others) < len(_wanted):  # else this is a child forked within, which keeps it
+                _wanted[:] = others
+                _limit()
 
 
 def _limit() -> None:
     if not _wanted:
-        _first.pop().restore_original_limits()
+        while _limiters:
+            _limiters.pop()[1].restore_original_limits()
         return
     # Libraries are looked for again where modules have been imported since.
-    limiter = _thread_pools(len(sys.modules)).limit(limits=min(_wanted))
-    if not _first:
-        _first.append(limiter)
+    pools = _thread_pools(len(sys.modules))
+    limiter = pools.limit(limits=min(each[0] for each in _wanted))
+    if all(known is not pools for known, _ in _limiters):
+        _limiters.append((pools, limiter))
 
 
 def _start_afresh() -> None:
@@ -57,7 +63,7 @@ def _start_afresh() -> None:
     global _lock
     _lock = Lock()
     _wanted.clear()
-    _first.clear()
+    _limiters.clear()
 
 
 @lru_cache(maxsize=1)

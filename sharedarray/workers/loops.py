@@ -14,6 +14,8 @@ from sharedarray.workers.schedules import Chunk, is_schedule
 
 __all__ = ["Expand", "in_parts", "loop_over", "range_of"]
 
+# Items of a part; to begin one takes 0.3 us.
+MOST = 32
 # Gives the items from a start to a stop.
 Expand = Callable[[int, int], Iterable[Any]]
 
@@ -43,23 +45,23 @@ def loop_over(sequences: Sequence[Any]) -> tuple[int, Expand]:
     return len(items), lambda i, j: map(operator.getitem, repeat(items), range(i, j))
 
 
-def in_parts(chunks: Iterable[Chunk], check: Callable[[], None], seconds: float) -> Iterator[Chunk]:
-    """Yield chunks, long ones in parts of about so many seconds, and call `check` before each.
+def in_parts(chunks: Iterable[Chunk], seconds: float) -> Iterator[Chunk]:
+    """Yield chunks, long ones in parts that take less than so many seconds, or `MOST` items.
 
-    Else a rank would go on to the end of a chunk, however long that takes, when another has failed.
+    Between them a rank can look after the others. The length of a part goes by the time that the
+    last one took: slow items may follow quick ones, so there is a most.
     """
-    n = 1  # items that take less than that
+    n = 1
     began = monotonic()
     for start, stop in chunks:
         while start < stop:
-            check()
             middle = min(start + n, stop)
             yield start, middle
             ended = monotonic()
             if ended - began > seconds / 2:
                 n = max(1, (middle - start) // 2)
             elif middle - start == n:
-                n *= 2
+                n = min(2 * n, MOST)
             start, began = middle, ended
 
 

@@ -215,7 +215,7 @@ class Meeting:
             self._is_broken = True
             if isinstance(error, ParallelException):
                 self.failure = error
-            if not self._is_closed:  # else this is garbage, which an interrupt has left behind
+            if not self._is_closed:  # else nobody is within it: an interrupt has left it as garbage
                 raise
 
     def _wait(self, rank: int, what: int) -> None:

@@ -13,15 +13,16 @@ Guarantees
     The body runs once in each rank, and nothing after it in any but the caller: whatever way a
     rank leaves the block by, its process ends there. A rank that raises or dies, that meets other
     constructs than the rest, or leaves the block elsewhere (``return``, ``break``, ``continue``),
-    makes the block raise ParallelException in the caller: at the next construct, in a loop within
-    0.1 s of work, or at the end of the block. The caller's own exception comes out as it is.
-    Afterwards no process is left.
+    makes the block raise ParallelException in the caller: at the next construct, in a loop after
+    0.1 s of work or 32 items, or at the end of the block. The caller's own exception comes out as
+    it is. Afterwards no process is left.
 
 Assumptions
     All ranks meet the same constructs in the same order (critical blocks excepted). All may leave
-    the block at one place before its end. A ``yield`` in the block, or a handler of a signal that a
-    rank has set and that raises just as ``__exit__`` begins, would let a rank out of it; such a
-    process ends with the program, and runs no function of its caller's for the exit.
+    the block at one place before its end; a ``return`` in a ``finally`` is two. A ``yield`` in the
+    block, or a handler of a signal that a rank has set and that raises just as ``__exit__`` begins,
+    would let a rank out of it; such a process ends with the program, and runs no function of its
+    caller's for the exit.
 
 Decisions
     The caller works as rank 0, so it looks after the others where it waits, and between the items
@@ -129,7 +130,8 @@ class Parallel(Region):
     debug mode the caller runs the block alone.
 
     A failure of another rank comes out as soon as the caller meets a construct or goes on to the
-    next items of a loop; in code of its own, such as one long call of NumPy, only after it.
+    next items of a loop, at most 32; in code of its own, such as one long call of NumPy, only after
+    it.
 
     Entering and leaving takes as long as a small `map` (2 ms with 2 ranks, and some 30 ms for each
     GB of private memory in small pages, whose tables are copied), a barrier some 15 us, a chunk of
@@ -190,8 +192,7 @@ class Parallel(Region):
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
-            # This call is another one at the end of a block than at a way out of its middle.
-            self._shut(error, max(0, sys._getframe(1).f_lasti))
+            self._shut(error, _place_of_exit())
         finally:
             self._end()  # where Ctrl-C has come before that began
 
@@ -370,6 +371,17 @@ class Parallel(Region):
             return results[0]
         finally:
             self._is_running = False
+
+
+def _place_of_exit() -> int:
+    """Return where in its code a ``with`` block is left: at its end is another call of `__exit__`.
+
+    Those in between, of a subclass or an `contextlib.ExitStack`, are passed over.
+    """
+    frame = sys._getframe().f_back
+    while frame is not None and frame.f_code.co_name == "__exit__":
+        frame = frame.f_back
+    return 0 if frame is None else max(0, frame.f_lasti)
 
 
 def _report(rank: Rank, where: int) -> Results:

@@ -102,7 +102,7 @@ class Rank:
         if ordered:
             return self._in_order(chunks, expand, slot, nowait)
         if kind == "forloop":
-            chunks = in_parts(chunks, self.meeting.check, GLANCE)
+            chunks = in_parts(chunks, GLANCE)
         return self._in_chunks(chunks, expand, nowait)
 
     def end(self, where: int) -> None:

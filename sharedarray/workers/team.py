@@ -144,9 +144,8 @@ class ProcessTeam(ProcessCrew):
             # The coordinator ends the others when it hears of a failure: until then they go on.
             self.meeting.on_stop = do_nothing
             self.meeting.on_check = do_nothing
-            atexit.register(
-                leave, 1
-            )  # a block that is entered and never left ends with the program
+            # a block that is entered and never left ends with the program
+            atexit.register(leave, 1)
             config.set_num_workers(share)  # for threads that start here, without our context
             config.inherit_share(share)
             reseed(seed, (rank,))
@@ -222,6 +221,7 @@ class ProcessTeam(ProcessCrew):
         rank, report = received
         if isinstance(report, Failure):
             self._failure = exception_of(rank, report)
+            self.meeting.stop()  # likewise; the rank may not have known, if it does not unpickle
             raise self._failure
         self._results[rank] = report.values[0]
         return True

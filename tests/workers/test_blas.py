@@ -103,6 +103,35 @@ def test_the_caller_has_its_threads_back_when_no_process_can_be_had(library, mon
     assert library.n_threads == MOST
 
 
+def test_an_interrupt_on_the_way_in_leaves_no_limit(library, monkeypatch):
+    init = Limit.__init__
+
+    def interrupted(self, *args):
+        init(self, *args)
+        monkeypatch.setattr(Limit, "__init__", init)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Limit, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt), blas.limited_threads(1):
+        pass
+    assert not blas._wanted
+    library.n_threads = MOST  # nobody knew it when the interrupt came
+    with blas.limited_threads(3):
+        assert library.n_threads == 3
+    assert library.n_threads == MOST
+
+
+def test_libraries_that_come_in_a_block_are_given_back_too(library):
+    with blas.limited_threads(3):
+        blas._thread_pools.cache_clear()  # as after an import
+        with blas.limited_threads(2):
+            assert library.n_threads == 2
+        assert library.n_threads == 3
+    assert library.n_threads == MOST
+    assert library.n_searches == 2
+    assert not blas._limiters
+
+
 @pytest.mark.parametrize("limits", [(2, 3), (3, 2), (2, 2)])
 def test_limits_that_overlap(library, limits):
     one, other = map(blas.limited_threads, limits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -89,3 +89,41 @@ def test_the_function_of_a_block_may_return_anywhere():
         return 0
 
     assert Parallel(num_threads=2).run(body) == 0
+
+
+class Subclass(Parallel):
+    def __exit__(self, *exc_info):
+        if self.rank:
+            return super().__exit__(*exc_info)
+        return super().__exit__(*exc_info)
+
+
+def test_exits_in_between_are_passed_over():
+    with Subclass(num_threads=2) as p:
+        pass
+    with ExitStack() as stack:
+        stack.enter_context(p)
+    with pytest.raises(ParallelException, match="left the block by return"):
+        leave_early_through_a_stack(p)
+    p.__enter__()
+    list(map(p.__exit__, [None], [None], [None]))  # called by C
+
+
+def leave_early_through_a_stack(p):
+    with ExitStack() as stack:
+        stack.enter_context(p)
+        if p.rank:
+            return
+        p.num_threads  # noqa: B018 - a body
+
+
+def test_context_managers_of_generators():
+    @contextmanager
+    def block():
+        with Parallel(num_threads=2) as p:
+            yield p
+
+    with block() as p:
+        assert p.num_threads == 2
+    with pytest.raises(RuntimeError):
+        p.rank  # noqa: B018 - it raises

@@ -7,12 +7,13 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 
 import sharedarray
-from sharedarray import MapReduce, StopProcessGroup, WorkerDied, WorkerException
+from sharedarray import MapReduce, ParallelException, StopProcessGroup, WorkerDied, WorkerException
 from sharedarray.workers.loops import in_parts
-from sharedarray.workers.parallel import Parallel
+from sharedarray.workers.parallel import Parallel, Reduction
 from sharedarray.workers.rank import Rank
 from tests.workers.clock import within
 from tests.workers.meeting import Event
@@ -72,18 +73,31 @@ def test_rank_0_hears_where_it_never_waits(backend, end, construct):
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 1000])
 @pytest.mark.parametrize("seconds", [0.0, float("inf")])
-def test_checks_come_between_items(n, seconds):
-    seen = []
+def test_parts_of_chunks(n, seconds):
     chunks = [(5, 5 + n), (1000, 1001), (2000, 2000 + n)]
-    for start, stop in in_parts(chunks, lambda: seen.append("check"), seconds):
-        seen.extend(range(start, stop))
+    parts = list(in_parts(chunks, seconds))
     items = [item for start, stop in chunks for item in range(start, stop)]
-    assert [each for each in seen if each != "check"] == items
+    assert [item for start, stop in parts for item in range(start, stop)] == items
     if seconds == 0:
-        assert seen[::2] == ["check"] * len(items)
+        assert parts == [(item, item + 1) for item in items]
     else:
-        assert seen[0] == "check"
-        assert seen.count("check") == {0: 1, 1: 3, 2: 4, 7: 5, 1000: 13}[n]
+        assert len(parts) == {0: 1, 1: 3, 2: 4, 7: 5, 1000: 36 + 1 + 32}[n]
+
+
+@pytest.mark.parametrize("schedule", ["static", ("dynamic", 10**6)])
+def test_rank_0_hears_where_slow_items_follow_quick_ones(schedule):
+    is_dead = Event()
+
+    def body(p):
+        for i in p.forloop(3 * 10**6, schedule=schedule):
+            if p.rank:
+                is_dead.set()
+                die()
+            if i > 10**5:
+                is_dead.wait()
+                time.sleep(0.005)
+
+    assert isinstance(failure_of(body, 2).reason, WorkerDied)
 
 
 # Whose failure it was
@@ -121,15 +135,31 @@ def test_mismatch_that_is_caught_comes_out_at_the_end(backend):
     assert "different constructs" in str(failure_of(body, 2, backend))
 
 
-def test_failure_that_is_caught_in_a_loop_comes_out_at_the_end():
+class Unloadable:
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+@pytest.mark.parametrize("how", ["dies", "raises", "does not load"])
+def test_failure_that_is_caught_in_a_loop_comes_out_at_the_end(how):
+    last = np.frompyfunc(lambda a, b: b, 2, 1, identity=0)
+    p = Parallel(Reduction(last, x=np.array(0, object)), num_threads=2)
+
     def body(p):
         if p.rank == 1:
-            die()
+            if how == "dies":
+                die()
+            if how == "raises":
+                fail()
+            p.var.x = Unloadable()
+            return
         with contextlib.suppress(Exception):
             for _ in p.forloop(N):
                 time.sleep(0.005)
 
-    assert isinstance(failure_of(body, 2).reason, WorkerDied)
+    with within(SOON), pytest.raises(ParallelException) as caught:
+        p.run(body)
+    assert isinstance(caught.value.reason, WorkerDied if how == "dies" else ValueError)
 
 
 @each_backend
