@@ -104,10 +104,11 @@ class ProcessTeam(ProcessCrew):
         self._n_oom_kills = config.oom_kills()
         share = config.share_for(self._n_workers)
         seed = int.from_bytes(os.urandom(16), "little")
-        self._block.enter_context(limited_threads(share))
-        self._block.enter_context(config.num_workers(share))
         with ExitStack() as stack:
             stack.enter_context(forking())
+            # With signals held back, or an interrupt could come before they are noted in the block.
+            self._block.enter_context(limited_threads(share))
+            self._block.enter_context(config.num_workers(share))
             stack.enter_context(streams_kept())
             self._forks = stack.enter_context(forks.recorded())
             self._lifeline = Lifeline()

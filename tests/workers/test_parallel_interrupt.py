@@ -73,6 +73,50 @@ assert n_sent > 100, n_sent
     run_everywhere(surroundings, BLOCK + source, tmp_path)
 
 
+def test_an_interrupt_leaves_the_caller_its_cores_and_threads(tmp_path):
+    source = """
+import types
+from sharedarray import config
+from sharedarray.workers import blas, team
+
+class Pools:
+    n_threads = 64
+
+    def limit(self, *, limits):
+        return Limit(limits)
+
+class Limit:
+    def __init__(self, limits):
+        self.before, Pools.n_threads = Pools.n_threads, limits
+
+    def restore_original_limits(self):
+        Pools.n_threads = self.before
+
+sys.modules["threadpoolctl"] = types.SimpleNamespace(ThreadpoolController=Pools)
+blas._threadpoolctl.cache_clear()
+sharedarray.set_num_workers(8)
+FILES = {blas.__file__, config.__file__, team.__file__}
+check_what_is_left = check
+places = set()
+
+def check(where):
+    places.add(where.partition(",")[0])
+    check_what_is_left(where)
+    assert Pools.n_threads == 64, where
+    assert sharedarray.cpu_count() == 8, where
+
+seen = []
+with Parallel(num_threads=2) as p:
+    seen += Pools.n_threads, sharedarray.cpu_count()
+assert seen == [4, 4], seen
+gc.collect()
+n_descriptors = open_descriptors()
+at_every_place(lambda: run_block(2))
+assert places >= {"limited_threads", "_limit", "num_workers", "ProcessTeam.fork"}, places
+"""
+    run_everywhere("alone", BLOCK + source, tmp_path)
+
+
 def test_an_interrupt_leaves_a_decorated_function_callable(tmp_path):
     source = """
 from sharedarray.workers import parallel, team
