@@ -211,10 +211,8 @@ class Meeting:
                 if not is_leaving:  # or an exception that is on its way would be lost
                     self.check()
                 yield
-        except BaseException as error:
+        except BaseException:
             self._is_broken = True
-            if isinstance(error, ParallelException):
-                self.failure = error
             if not self._is_closed:  # else nobody is within it: an interrupt has left it as garbage
                 raise
 

@@ -18,11 +18,8 @@ from tests.workers.meeting import Event, Semaphore, Tally
 from tests.workers.support import BACKENDS, each_backend, make_pool
 
 SOON = 2  # seconds that a busy machine may need on top of a timeout
-LONGER = (
-    0.1,
-    0.5,
-    2,
-)  # timeouts, one after the other where nothing starts in one on a busy machine
+# Timeouts, one after the other where nothing starts in one on a busy machine.
+LONGER = (0.1, 0.5, 2)
 
 
 def run_map(pool, *args, **options):

@@ -40,10 +40,11 @@ def run_fault(
             "print('end of the script', flush=True)",
         ]
     )
-    # What is late each time is slow; what is late once has met with a machine that stood still.
-    for _ in range(3):
+    out, err, code = support.end_script(support.start_script(source, tmp_path), limit=LIMIT)
+    # What is late once may have met with a machine that stood still; then it is in time twice.
+    for _ in range(2 if "TooLate" in err else 0):
         out, err, code = support.end_script(support.start_script(source, tmp_path), limit=LIMIT)
-        if "TooLate" not in err:
+        if "TooLate" in err:
             break
     is_silent = stderr in err if stderr else not err
     assert (code, is_silent) == (0, True), f"exit code {code}\n{out}\n{err}"
