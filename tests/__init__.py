@@ -5,16 +5,18 @@ Imported before the package, whose functions are the first that a forked child r
 
 import os
 import sys
-import threading
 
 
-def renew_locks_of_coverage() -> None:
-    """Let a child go on where a thread of its parent had this lock: it is taken at every call."""
+def free_locks_of_coverage() -> None:
+    """Free the lock in a forked child whose parent's other thread held it: each call takes it.
+
+    The same lock, not a new one: from coverage 7.17.5 on tracers keep its `acquire` and `release`.
+    """
     module = sys.modules.get("coverage.collector")
     for collector in module.Collector._collectors if module is not None else ():
-        if collector.data_lock is not None:
-            collector.data_lock = threading.Lock()
+        if collector.data_lock is not None and collector.data_lock.locked():
+            collector.data_lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=renew_locks_of_coverage)
+    os.register_at_fork(after_in_child=free_locks_of_coverage)

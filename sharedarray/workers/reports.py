@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copyreg
 import io
+import linecache
 import pickle
+import re
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +23,11 @@ __all__ = [
     "failure_to_load",
     "portable",
     "text_of_traceback",
+    "with_source",
 ]
+
+# A frame in the text of a traceback, and the line after it, in an exception group behind bars.
+_FRAME = re.compile(r"^((?:[ |+-]*) )File \"(.+)\", line (\d+), in .*\n(?!\1  )", re.MULTILINE)
 
 
 class Claim(NamedTuple):
@@ -129,6 +135,20 @@ def text_of_traceback(error: BaseException) -> str:
         return "".join(format_exception(type(error), error, inner or frames))
     except BaseException:  # an exception may be of any class, and its attributes run any code
         return f"{''.join(format_tb(inner or frames))}{type(error).__name__}: <unprintable>"
+
+
+def with_source(text: str) -> str:
+    """Return the text of a traceback with source lines where the process that wrote it had none.
+
+    A worker of another process has no lines of what an interpreter or a notebook has defined, and
+    none of files that are not on its machine.
+    """
+
+    def with_line(frame: re.Match[str]) -> str:
+        line = linecache.getline(frame[2], int(frame[3])).strip()
+        return f"{frame[0]}{frame[1]}  {line}\n" if line else frame[0]
+
+    return _FRAME.sub(with_line, text)
 
 
 def failure_to_load(error: BaseException) -> Failure:

@@ -32,7 +32,13 @@ import numpy as np
 from sharedarray.errors import WorkerDied
 from sharedarray.workers.crew import NothingYet, Report, Work
 from sharedarray.workers.remote import Errand, FarSchedule, Parcel
-from sharedarray.workers.reports import Claim, Failure, failure_to_load, text_of_traceback
+from sharedarray.workers.reports import (
+    Claim,
+    Failure,
+    failure_to_load,
+    text_of_traceback,
+    with_source,
+)
 from sharedarray.workers.shipping import REFERENCE, VALUE, dumps, loads
 
 if TYPE_CHECKING:
@@ -230,9 +236,12 @@ class TaskCrew:
             self._n_open -= 1
             return None
         try:
-            return loads(reply)  # type: ignore[no-any-return]  # of `run_claim`
+            report: Report = loads(reply)
         except BaseException as error:
             return failure_to_load(error)
+        if isinstance(report, Failure):
+            return report._replace(traceback=with_source(report.traceback))
+        return report
 
     def _lost(self, rank: int, flight: Flight, error: BaseException) -> Report | None:
         """Raise for a worker that has died; an engine may send its claim again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import linecache
 import os
 import threading
 
@@ -185,6 +186,27 @@ def test_failure_ends_the_map(pool):
     assert caught.value.__cause__ is caught.value.reason
     assert 'raise StarError("no such star", i)' in caught.value.traceback
     assert pool.map(abs, range(3)) == [0, 1, 2]
+
+
+def test_traceback_has_the_lines_of_a_notebook(far, monkeypatch):
+    source = ["def fail(i):\n", "    work = 1 // i  # divide\n", "    return work\n"]
+    # As an interpreter and a notebook keep their lines, which no worker has.
+    monkeypatch.setitem(linecache.cache, "<cell 1>", (1, None, source, "<cell 1>"))
+    namespace = {"__name__": "__main__"}
+    exec(compile("".join(source), "<cell 1>", "exec"), namespace)
+
+    def grouped(i):
+        try:
+            namespace["fail"](i)
+        except ZeroDivisionError as error:
+            raise ExceptionGroup("many", [error]) from None
+
+    for func, bar in ((namespace["fail"], ""), (grouped, "    | ")):
+        with pytest.raises(WorkerException) as caught:
+            MapReduce(far).map(func, range(3))
+        frame = f'{bar}  File "<cell 1>", line 2, in fail\n{bar}    work = 1 // i  # divide\n'
+        assert frame in caught.value.traceback
+        assert caught.value.traceback.count("# divide") == 1
 
 
 def test_other_exceptions_come_out_as_they_are(pool):
