@@ -31,7 +31,10 @@ from sharedarray.errors import (
     WorkerDied,
     WorkerException,
 )
-from sharedarray.firstuse import facade as _facade
+from sharedarray.files.fromfile import fromfile
+from sharedarray.files.fromfiles import fromfiles
+from sharedarray.files.npy import load, save
+from sharedarray.files.tofile import tofile
 from sharedarray.functions import (
     all,
     any,
@@ -44,11 +47,8 @@ from sharedarray.functions import (
     cumprod,
     cumsum,
     digitize,
-    fromfile,
-    fromfiles,
     histogram,
     lexsort,
-    load,
     max,
     mean,
     median,
@@ -62,16 +62,16 @@ from sharedarray.functions import (
     prod,
     ptp,
     quantile,
-    save,
     searchsorted,
     sort,
     std,
     sum,
     take,
-    tofile,
     unique,
     var,
 )
+from sharedarray.functions.switch import get_parallel, parallel, set_parallel
+from sharedarray.lazy import facade as _facade
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.cache import release_cache
 from sharedarray.memory.creation import (
@@ -91,28 +91,27 @@ from sharedarray.memory.creation import (
     zeros_like,
 )
 from sharedarray.memory.named import list_named, unlink
-from sharedarray.parallel_switch import get_parallel, parallel, set_parallel
 from sharedarray.workers.backend import ProcessBackend, SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
 
 # A third of what the import would take, for what not every program uses.
 if TYPE_CHECKING:
-    from sharedarray.check import NumPyReport, check_numpy
+    from sharedarray.cluster.dask_maps import DaskBackend
+    from sharedarray.cluster.executor import ExecutorBackend
+    from sharedarray.functions.check import NumPyReport, check_numpy
+    from sharedarray.openmp.parallel import Parallel, Private, Reduction, Shared
     from sharedarray.workers.background import background, background_by_thread
-    from sharedarray.workers.daskbackend import DaskBackend
-    from sharedarray.workers.executor import ExecutorBackend
-    from sharedarray.workers.parallel import Parallel, Private, Reduction, Shared
 else:
     __getattr__, __dir__ = _facade(
         globals(),
         {
-            "sharedarray.check": ("NumPyReport", "check_numpy"),
+            "sharedarray.functions.check": ("NumPyReport", "check_numpy"),
             "sharedarray.workers.background": ("background", "background_by_thread"),
-            "sharedarray.workers.daskbackend": ("DaskBackend",),
-            "sharedarray.workers.executor": ("ExecutorBackend",),
-            "sharedarray.workers.parallel": ("Parallel", "Private", "Reduction", "Shared"),
+            "sharedarray.cluster.dask_maps": ("DaskBackend",),
+            "sharedarray.cluster.executor": ("ExecutorBackend",),
+            "sharedarray.openmp.parallel": ("Parallel", "Private", "Reduction", "Shared"),
         },
-        for_workers=("sharedarray.workers.background", "sharedarray.workers.parallel"),
+        for_workers=("sharedarray.workers.background", "sharedarray.openmp.parallel"),
     )
 
 __all__ = [

@@ -20,9 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # Three parts of the tests run beside each other: one computes, one mostly waits, and one has the
 # engines of others behind the kernels, as their processes, threads and ways to pickle would stay.
-COMPUTING = ("sharedarray", "sharedarray_ops", "tests/functions")
-KERNELS = "tests/ops"
-ENGINES = ("test_dask*.py", "test_executor*.py")
+COMPUTING = ("sharedarray", "sharedarray_ops", "tests/functions", "tests/files")
+KERNELS = ("tests/ops", "tests/cluster")
 # A small class of each file of asv_bench/benchmarks, each case run once.
 QUICK_BENCHMARKS = (
     r"^(background\.TrackCall|elementwise\.Elementwise.*'f8', 'exp'|fileio\.Fromfile.*'f8'"
@@ -79,16 +78,14 @@ def plan_coverage(scratch: Path) -> Iterator[Step]:
 
 def parts() -> list[Command]:
     """Return what pytest is to run in each of the processes that run beside each other."""
-    engines = sorted(str(p.relative_to(ROOT)) for e in ENGINES for p in ROOT.glob(f"tests/*/{e}"))
-    others = [f"--ignore={path}" for path in engines]
-    return [(*COMPUTING, *others), (*waiting(), *others), (KERNELS, *engines)]
+    return [COMPUTING, waiting(), KERNELS]
 
 
-def waiting() -> list[str]:
+def waiting() -> Command:
     """Return all tests that are not among the computing ones."""
     tests = (ROOT / "tests").glob("**/test_*.py")
     found = sorted({"/".join(path.relative_to(ROOT).parts[:2]) for path in tests})
-    return [name for name in found if name not in (*COMPUTING, KERNELS)]
+    return tuple(name for name in found if name not in (*COMPUTING, *KERNELS))
 
 
 def environment(scratch: Path) -> dict[str, str]:

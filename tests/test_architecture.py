@@ -1,4 +1,4 @@
-"""The shape of the packages, read from their source: the arrow, the two wings, the façade.
+"""The shape of the packages, read from their source: the column of rooms, the façade.
 
 A rule is a function from modules to complaints. Each is run on the project, where it must find
 nothing, and on a tiny bad project, where it must complain.
@@ -21,39 +21,32 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("sharedarray", "sharedarray_ops")
 MAX_LINES = 400
 
-# What a part of `sharedarray` may import of ours. The most specific entry counts.
-MAY_IMPORT = {
-    "sharedarray_ops": ("sharedarray_ops",),
-    "sharedarray.errors": (),
-    "sharedarray.forks": (),
-    "sharedarray.descriptor": (),
-    "sharedarray.firstuse": (),
-    "sharedarray.machine": ("sharedarray.errors",),
-    "sharedarray.config": ("sharedarray.errors", "sharedarray.forks", "sharedarray.machine"),
-    "sharedarray.memory": (
+# The column: each floor may use all below it, none above it. The façade stands above all.
+COLUMN = (
+    ("sharedarray.cli",),
+    ("sharedarray.cluster",),
+    ("sharedarray.files",),
+    ("sharedarray.functions",),
+    ("sharedarray.openmp",),
+    ("sharedarray.workers",),
+    ("sharedarray.memory",),
+    (
         "sharedarray.errors",
         "sharedarray.config",
+        "sharedarray.machine",
         "sharedarray.forks",
         "sharedarray.descriptor",
-        "sharedarray.memory",
+        "sharedarray.lazy",
     ),
-    "sharedarray.workers": (
-        "sharedarray.errors",
-        "sharedarray.config",
-        "sharedarray.forks",
-        "sharedarray.descriptor",
-        "sharedarray.firstuse",
-        "sharedarray.workers",
-    ),
-    "sharedarray": ("sharedarray", "sharedarray_ops"),
-}
+    ("sharedarray_ops",),
+)
 
 # What only the named modules may touch: a module that is imported, or `module.name`.
 ONLY_IN = {
     # Arrays lie in segments; the counters of a map in a page of their own.
     "mmap": ("sharedarray.memory.segment", "sharedarray.workers.primitives"),
     "os.fork": ("sharedarray.workers.process",),
-    "threading.Thread": ("sharedarray.workers.threadcrew",),
+    "threading.Thread": ("sharedarray.workers.threads",),
 }
 
 
@@ -92,17 +85,42 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
 
 
-def allowed(importer: str) -> tuple[str, ...]:
-    room = max((room for room in MAY_IMPORT if within(importer, room)), key=len)
-    return MAY_IMPORT[room]
+def floor_of(name: str) -> int:
+    """Return how deep in the column a module stands; the façade stands at -1."""
+    floors = (i for i, rooms in enumerate(COLUMN) if within(name, *rooms))
+    return next(floors, -1)
 
 
-def arrow(module: Module) -> Iterator[str]:
-    """Imports of ours go only where MAY_IMPORT lets them."""
-    may = allowed(module.name)
+def column(module: Module) -> Iterator[str]:
+    """Imports of ours go down the column, those for types alone, too."""
     for line, name in imports(module.tree):
-        if within(name, *PACKAGES) and not within(name, *may):
+        if within(name, *PACKAGES) and floor_of(name) < floor_of(module.name):
             yield f"{module.name}:{line} imports {name}"
+
+
+def circles(modules: list[Module]) -> Iterator[str]:
+    """No module imports itself by way of others, not for types alone either."""
+    names = {module.name for module in modules}
+    uses = {
+        module.name: {
+            found if found in names else found.rpartition(".")[0]
+            for _, found in imports(module.tree)
+        }
+        & names
+        for module in modules
+    }
+    done: set[str] = set()
+
+    def visit(name: str, way: list[str]) -> Iterator[str]:
+        if name in way:
+            yield " -> ".join([*way[way.index(name) :], name])
+        elif name not in done:
+            for used in sorted(uses[name]):
+                yield from visit(used, [*way, name])
+            done.add(name)
+
+    for name in sorted(names):
+        yield from visit(name, [])
 
 
 def algorithms_stand_alone(module: Module) -> Iterator[str]:
@@ -202,7 +220,7 @@ else:
 """
 
 RULES: list[Callable[[Module], Iterator[str]]] = [
-    arrow,
+    column,
     algorithms_stand_alone,
     imports_are_absolute,
     imports_stand_at_the_top,
@@ -228,23 +246,37 @@ def test_project_keeps_the_rule(rule):
     assert [complaint for module in modules for complaint in rule(module)] == []
 
 
+def test_there_are_no_circles():
+    assert list(circles(list(project()))) == []
+
+
+@pytest.mark.parametrize("word", ["import a.c", "if TYPE_CHECKING:\n    from a import c"])
+def test_circles_are_found(word):
+    modules = [Module("a.b", word), Module("a.c", "from a.d import x"), Module("a.d", "import a.b")]
+    assert list(circles(modules)) == ["a.b -> a.c -> a.d -> a.b"]
+    assert list(circles(modules[1:])) == []
+
+
 @pytest.mark.parametrize(
     ("rule", "name", "source"),
     [
-        (arrow, "sharedarray_ops.sorting", "import sharedarray"),
-        (arrow, "sharedarray_ops.sorting", "from sharedarray import errors"),
-        (arrow, "sharedarray_ops.sorting", "def f():\n    import sharedarray.config"),
-        (arrow, "sharedarray.memory.array", "from sharedarray.workers import mapreduce"),
-        (arrow, "sharedarray.memory.array", "import sharedarray.workers.mapreduce as m"),
-        (arrow, "sharedarray.memory.array", "from sharedarray import workers"),
-        (arrow, "sharedarray.memory.array", "from sharedarray import functions"),
-        (arrow, "sharedarray.memory.array", "import sharedarray"),
-        (arrow, "sharedarray.memory.array", "from sharedarray_ops import sorting"),
-        (arrow, "sharedarray.workers", "from sharedarray.memory.array import SharedArray"),
-        (arrow, "sharedarray.workers.backend", "from sharedarray.functions import sort"),
-        (arrow, "sharedarray.config", "from sharedarray.memory import segment"),
-        (arrow, "sharedarray.forks", "from sharedarray.errors import WorkerException"),
-        (arrow, "sharedarray.errors", "import sharedarray.forks"),
+        (column, "sharedarray_ops.sort.sorting", "import sharedarray"),
+        (column, "sharedarray_ops.sort.sorting", "from sharedarray import errors"),
+        (column, "sharedarray_ops.sort.sorting", "def f():\n    import sharedarray.config"),
+        (column, "sharedarray.memory.array", "from sharedarray.workers import mapreduce"),
+        (column, "sharedarray.memory.array", "import sharedarray.workers.mapreduce as m"),
+        (column, "sharedarray.memory.array", "from sharedarray import workers"),
+        (column, "sharedarray.memory.array", "from sharedarray import functions"),
+        (column, "sharedarray.memory.array", "import sharedarray"),
+        (
+            column,
+            "sharedarray.memory.array",
+            "if TYPE_CHECKING:\n    from sharedarray.workers import mapreduce",
+        ),
+        (column, "sharedarray.openmp.team", "from sharedarray.files import npy"),
+        (column, "sharedarray.workers.backend", "from sharedarray.functions import sort"),
+        (column, "sharedarray.config", "from sharedarray.memory import segment"),
+        (column, "sharedarray.forks", "from sharedarray import MapReduce"),
         (algorithms_stand_alone, "sharedarray_ops.plan", "import scipy.stats"),
         (algorithms_stand_alone, "sharedarray_ops", "from dask import array"),
         (imports_are_absolute, "sharedarray.functions", "from . import config"),
@@ -288,11 +320,17 @@ def test_rule_complains(rule, name, source):
 @pytest.mark.parametrize(
     ("rule", "name", "source"),
     [
-        (arrow, "sharedarray_ops.sorting", "import numpy as np\nfrom sharedarray_ops import plan"),
-        (arrow, "sharedarray.memory.array", "from sharedarray.memory.registry import find"),
-        (arrow, "sharedarray.memory.array", "from sharedarray import errors, config, forks"),
-        (arrow, "sharedarray.functions", "import sharedarray.workers\nimport sharedarray_ops"),
-        (arrow, "sharedarray", "from sharedarray.functions import sort"),
+        (
+            column,
+            "sharedarray_ops.sort.sorting",
+            "import numpy as np\nfrom sharedarray_ops import plan",
+        ),
+        (column, "sharedarray.memory.array", "from sharedarray.memory.registry import find"),
+        (column, "sharedarray.memory.array", "from sharedarray import errors, config, forks"),
+        (column, "sharedarray.functions", "import sharedarray.workers\nimport sharedarray_ops"),
+        (column, "sharedarray.workers", "from sharedarray.memory.array import SharedArray"),
+        (column, "sharedarray.memory.array", "from sharedarray_ops import elementwise"),
+        (column, "sharedarray", "from sharedarray.functions import sort"),
         (algorithms_stand_alone, "sharedarray_ops.plan", "import math, numpy.typing"),
         (imports_stand_at_the_top, "sharedarray.x", "def f():\n    import tqdm"),
         (one_home, "sharedarray.memory.segment", "import mmap\nmmap.mmap(-1, 1)"),

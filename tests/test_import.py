@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import sharedarray
-from sharedarray import firstuse
+from sharedarray import lazy
 
 ROOT = Path(__file__).resolve().parent.parent
 # What takes its time, and not every program needs: of the standard library and of ours. NumPy may
@@ -21,12 +21,12 @@ HEAVY = {
     "asyncio", "concurrent.futures", "ctypes", "dataclasses", "hashlib", "hmac", "inspect",
     "logging", "multiprocessing", "pathlib", "random", "secrets", "selectors", "shutil", "socket",
     "subprocess", "tempfile", "urllib", "uuid", "zipfile",
-    "sharedarray.check", "sharedarray.functions.daskarrays", "sharedarray.functions.daskfiles",
-    "sharedarray.workers.background", "sharedarray.workers.dasksync",
-    "sharedarray.workers.executor", "sharedarray.workers.parallel",
-    "sharedarray.workers.processcrew", "sharedarray.workers.remote",
+    "sharedarray.functions.check", "sharedarray.cluster.arrays", "sharedarray.cluster.array_files",
+    "sharedarray.workers.background", "sharedarray.cluster.dask_constructs",
+    "sharedarray.cluster.executor", "sharedarray.openmp.parallel",
+    "sharedarray.workers.processes", "sharedarray.cluster.remote",
 }  # fmt: skip
-OF_WORKERS = ("background", "parallel", "processcrew")
+OF_WORKERS = ("workers.background", "openmp.parallel", "workers.processes")
 
 PROBE = """
 import json, os, sys, threading
@@ -141,7 +141,7 @@ def test_interrupted_import_is_started_again(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     namespace = {"__name__": "somewhere"}
-    get, names = firstuse.facade(namespace, {"interrupted_once": ("x",)})
+    get, names = lazy.facade(namespace, {"interrupted_once": ("x",)})
 
     with pytest.raises(KeyboardInterrupt):
         get("x")
@@ -156,9 +156,9 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot 
 
 LOADED = """
 import sys, sharedarray
-from sharedarray import firstuse
+from sharedarray import lazy
 {before}
-names = [f"sharedarray.workers.{{name}}" for name in {names}]
+names = [f"sharedarray.{{name}}" for name in {names}]
 print(sharedarray.MapReduce(np=2).map(lambda i: all(n in sys.modules for n in names), range(2)))
 """
 
@@ -170,7 +170,7 @@ def test_what_workers_may_use_is_loaded_before_they_are_forked():
 
 @forks
 def test_otherwise_each_worker_would_load_it():
-    before = "firstuse._for_workers.clear()"
+    before = "lazy._for_workers.clear()"
 
     assert run(LOADED.format(before=before, names=OF_WORKERS)).strip() == "[False, False]"
 
@@ -181,10 +181,10 @@ import importlib, sys, threading, warnings
 sys.path.insert(0, {folder!r})
 warnings.simplefilter("ignore")  # that threads are running
 import sharedarray
-from sharedarray import firstuse
+from sharedarray import lazy
 threading.began, threading.go_on = threading.Event(), threading.Event()
-slow = firstuse.Later("slow_to_import", for_workers={for_workers})
-firstuse._for_workers.intersection_update({{"slow_to_import"}})
+slow = lazy.Later("slow_to_import", for_workers={for_workers})
+lazy._for_workers.intersection_update({{"slow_to_import"}})
 thread = threading.Thread(target=lambda: slow.x)
 thread.start()
 threading.began.wait()
@@ -192,7 +192,7 @@ def import_module(name):
     if name == "slow_to_import":
         threading.go_on.set()  # from now on this thread waits for the end of the import
     return importlib.import_module(name)
-firstuse.import_module = import_module
+lazy.import_module = import_module
 try:
     use = lambda i: importlib.import_module("slow_to_import").x
     print(sharedarray.MapReduce(np=2).map(use, range(2), timeout={timeout}))
@@ -221,7 +221,7 @@ def test_import_under_way_at_a_fork(for_workers, timeout, expected, tmp_path):
 
 
 def test_module_for_later_is_not_loaded_by_what_only_looks():
-    later = firstuse.Later("sharedarray.no_such_module")
+    later = lazy.Later("sharedarray.no_such_module")
     for name in ("__wrapped__", "__array__", "__setstate__"):
         assert not hasattr(later, name)
     assert vars(copy.copy(later)) == vars(later)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sharedarray import __main__ as cli
 from sharedarray import config
+from sharedarray.cli import main as cli
 from sharedarray.functions import common
 from sharedarray.memory import cache
 

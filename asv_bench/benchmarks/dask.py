@@ -11,7 +11,7 @@ from sharedarray import MapReduce
 try:
     from distributed import Client, LocalCluster
 
-    from sharedarray.workers.daskbackend import DaskBackend
+    from sharedarray.cluster.dask_maps import DaskBackend
 except ImportError:
     LocalCluster = None
 

@@ -15,8 +15,8 @@ from statistics import median
 
 from benchmarks.common import FULL
 from benchmarks.figures import FIGURES
-from sharedarray.benchmarking import cases
-from sharedarray.measuring import measure
+from sharedarray.cli.benchmarking import cases
+from sharedarray.cli.measuring import measure
 
 TIMES = 5
 # Name -> the case in full, and in quick.

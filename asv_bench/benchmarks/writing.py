@@ -9,9 +9,9 @@ import numpy as np
 
 import sharedarray
 from benchmarks.common import WORKERS, data, ratio, set_workers, skip_unless_full
-from sharedarray.functions.npy import load, save
-from sharedarray.functions.writing import tofile
-from sharedarray.memory.iterating import fromiter
+from sharedarray.files.npy import load, save
+from sharedarray.files.tofile import tofile
+from sharedarray.memory.fromiter import fromiter
 
 SIZE = 20_000_000
 FULL_SIZE = 1 << 27  # 1 GiB of float64

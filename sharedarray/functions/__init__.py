@@ -19,10 +19,7 @@ from sharedarray.functions.argsorting import argsort, lexsort
 from sharedarray.functions.binning import bincount, histogram
 from sharedarray.functions.cumulative import cumprod, cumsum
 from sharedarray.functions.extrema import argmax, argmin, max, min, ptp
-from sharedarray.functions.fileio import fromfile
-from sharedarray.functions.manyfiles import fromfiles
 from sharedarray.functions.nanfunctions import nanmax, nanmean, nanmin, nansum
-from sharedarray.functions.npy import load, save
 from sharedarray.functions.quantiles import median, percentile, quantile
 from sharedarray.functions.reduction import prod, sum
 from sharedarray.functions.searching import digitize, searchsorted
@@ -31,7 +28,6 @@ from sharedarray.functions.sorting import sort
 from sharedarray.functions.statistics import mean, std, var
 from sharedarray.functions.truth import all, any, count_nonzero
 from sharedarray.functions.uniqueness import unique
-from sharedarray.functions.writing import tofile
 
 __all__ = [
     "all",
@@ -45,11 +41,8 @@ __all__ = [
     "cumprod",
     "cumsum",
     "digitize",
-    "fromfile",
-    "fromfiles",
     "histogram",
     "lexsort",
-    "load",
     "max",
     "mean",
     "median",
@@ -63,13 +56,11 @@ __all__ = [
     "prod",
     "ptp",
     "quantile",
-    "save",
     "searchsorted",
     "sort",
     "std",
     "sum",
     "take",
-    "tofile",
     "unique",
     "var",
 ]

@@ -16,15 +16,16 @@ from sharedarray.functions.common import (
     plain,
     pool_for,
 )
-from sharedarray.functions.daskseam import daskarrays, is_dask
+from sharedarray.functions.dask import by_dask, is_dask
 from sharedarray.functions.sortargs import Request, numpy_options, numpy_sorts, requested
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.registry import is_shared
-from sharedarray_ops import argsorting, elementwise, fewsort, lines
-from sharedarray_ops.columns import columns_of, is_sortable
-from sharedarray_ops.keys import is_rankable
+from sharedarray_ops import elementwise
 from sharedarray_ops.pool import Caller, Pool
+from sharedarray_ops.sort import argsorting, fewsort, lines
+from sharedarray_ops.sort.columns import columns_of, is_sortable
+from sharedarray_ops.sort.keys import is_rankable
 
 __all__ = ["argsort", "lexsort"]
 
@@ -50,7 +51,7 @@ def argsort(
     ----------
     a : array_like or dask.array.Array
         Any shape and dtype. Of a dask array of one dimension the result is one, with chunks of
-        known sizes: `sharedarray.functions.daskarrays` tells how.
+        known sizes: `sharedarray.cluster.arrays` tells how.
     axis : int or None, default -1
         Axis along which to sort; None sorts the flattened array.
     kind : {'quicksort', 'mergesort', 'heapsort', 'stable'}, optional
@@ -93,9 +94,9 @@ def argsort(
     In parallel: all dtypes of fixed width, along lines of 524,288 elements and more; shorter lines
     are shared out, where there are 131,072 elements or more in all. From 4,096 elements they are
     sorted in the same way, in the caller: by packing keys and indices into words, see
-    `sharedarray_ops.argsorting`. Extra memory: about 12 MiB a worker; and 8 bytes an element where
-    the result is not made in place, for 32-bit indices, and for an `out` that is not contiguous or
-    has not the memory that the workers share.
+    `sharedarray_ops.sort.argsorting`. Extra memory: about 12 MiB a worker; and 8 bytes an element
+    where the result is not made in place, for 32-bit indices, and for an `out` that is not
+    contiguous or has not the memory that the workers share.
 
     Examples
     --------
@@ -106,7 +107,7 @@ def argsort(
     check_pool(pool)
     if is_dask(a):
         wanted: dict[str, Any] = {"stable": stable, "descending": descending, "dtype": dtype}
-        return daskarrays.argsort(a, axis, kind, order, **wanted, out=out, pool=pool)
+        return by_dask("argsort")(a, axis, kind, order, **wanted, out=out, pool=pool)
     source = plain(a)
     if axis is None:
         source, axis = source.reshape(-1), -1
@@ -247,8 +248,8 @@ def lexsort(keys: Any, axis: int = -1, *, pool: Pool | None = None) -> SharedArr
     Notes
     -----
     In parallel: one-dimensional keys of fixed-width dtypes, from 524,288 elements. All keys of an
-    element make one wide key, see `sharedarray_ops.columns`: one sort, where NumPy has one for each
-    key. Extra memory: about 12 MiB a worker.
+    element make one wide key, see `sharedarray_ops.sort.columns`: one sort, where NumPy has one for
+    each key. Extra memory: about 12 MiB a worker.
 
     Examples
     --------

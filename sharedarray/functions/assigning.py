@@ -18,11 +18,11 @@ from sharedarray.functions.common import (
     numpy_errors,
     pool_for,
 )
+from sharedarray.functions.switch import get_parallel
 from sharedarray.functions.ufuncs import can_share, overlaps
 from sharedarray.memory import pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.flags import Flags
-from sharedarray.parallel_switch import get_parallel
 from sharedarray_ops import elementwise, ufuncs
 
 __all__: list[str] = []

@@ -18,8 +18,8 @@ from sharedarray.functions.common import (
 )
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements
-from sharedarray_ops import binning
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.search import binning
 
 __all__ = ["bincount", "histogram"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from sharedarray import forks
+from sharedarray.cluster.shipping import RESULT, ships_by
 from sharedarray.functions.travelling import found_or_copied
 from sharedarray.memory import conversion, pickling, registry
 from sharedarray.memory.array import SharedArray
-from sharedarray.workers.shipping import RESULT, ships_by
 
 __all__: list[str] = []
 
@@ -29,6 +29,6 @@ def _reduce(a: SharedArray, how: str) -> Any:
 ships_by(SharedArray, _reduce, private=lambda a: a.view(np.ndarray), shared=conversion.array)
 # A Dask worker imports this package when the first array comes; elsewhere DaskBackend does it.
 if "distributed.protocol" in sys.modules:
-    from sharedarray.workers.dasksync import register_shipped
+    from sharedarray.cluster.dask_constructs import register_shipped
 
     register_shipped()

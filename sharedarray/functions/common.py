@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sharedarray import config
 from sharedarray.errors import WorkerDied, WorkerException
-from sharedarray.functions.daskseam import is_dask
-from sharedarray.parallel_switch import Threshold
+from sharedarray.functions.dask import is_dask
+from sharedarray.functions.switch import Threshold
 from sharedarray.workers.backend import SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
 from sharedarray_ops.pool import Pool

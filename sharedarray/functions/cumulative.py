@@ -18,8 +18,8 @@ from sharedarray.functions.common import (
 from sharedarray.functions.reducing import by_numpy
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements, new_array
-from sharedarray_ops import cumulation
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.reduce import cumulation
 
 __all__ = ["cumprod", "cumsum"]
 
@@ -67,7 +67,7 @@ def cumsum(
     -----
     In parallel, from 2,097,152 elements, in the default result dtype: bool and integers, in two
     passes; floats and complex numbers along an axis of several, line by line, since NumPy adds the
-    elements of a line one after the other. See `sharedarray_ops.cumulation`.
+    elements of a line one after the other. See `sharedarray_ops.reduce.cumulation`.
     Extra memory: none besides the result; as much once more where `out` is given.
 
     Examples

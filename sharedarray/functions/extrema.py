@@ -12,9 +12,9 @@ from sharedarray.functions.common import check_pool, numpy_errors, pool_for
 from sharedarray.functions.reducing import NO_VALUE, by_numpy, given, memory, requested
 from sharedarray.functions.truth import whole_answer
 from sharedarray.memory.array import implements
-from sharedarray_ops import folding
-from sharedarray_ops.folding import Fold
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.reduce import folding
+from sharedarray_ops.reduce.folding import Fold
 
 __all__ = ["argmax", "argmin", "max", "min", "ptp"]
 
@@ -67,7 +67,8 @@ def min(
     -----
     In parallel: numbers, bool and times without `initial` and `where`, from 128 MiB; float16,
     longdouble and complex numbers, for which NumPy has no SIMD loops, from 1,048,576 elements.
-    Arrays are cut along any axis, see `sharedarray_ops.folding`. Extra memory: none to speak of.
+    Arrays are cut along any axis, see `sharedarray_ops.reduce.folding`. Extra memory: none to speak
+    of.
 
     Examples
     --------

@@ -18,9 +18,9 @@ from sharedarray.functions.reduction import summed
 from sharedarray.functions.statistics import mean as whole_mean
 from sharedarray.functions.statistics import quotient
 from sharedarray.memory.array import implements
-from sharedarray_ops import folding
-from sharedarray_ops.folding import Fold
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.reduce import folding
+from sharedarray_ops.reduce.folding import Fold
 
 __all__ = ["nanmax", "nanmean", "nanmin", "nansum"]
 

@@ -20,8 +20,8 @@ from sharedarray.functions.common import (
 )
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements
-from sharedarray_ops import selecting
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.sort import selecting
 
 __all__ = ["median", "percentile", "quantile"]
 
@@ -74,8 +74,8 @@ def median(
     In parallel: medians of all elements of one-dimensional or contiguous arrays of bool, integers,
     float16 to float64 and timedelta64, and those along other axes, whose lanes are shared out, if
     there is no `out`. From 65,536 elements in the caller, from 524,288 by the workers.
-    `sharedarray_ops.selecting` finds the middle elements; NumPy's own code does the rest. Where the
-    middle is zero and there are zeros of both signs, NumPy does all of it.
+    `sharedarray_ops.sort.selecting` finds the middle elements; NumPy's own code does the rest.
+    Where the middle is zero and there are zeros of both signs, NumPy does all of it.
     Extra memory: little; room for a copy of `a` is taken, and few of its pages are touched.
 
     Examples

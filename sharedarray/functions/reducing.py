@@ -18,9 +18,9 @@ from sharedarray.functions.common import (
 )
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray
-from sharedarray_ops import folding
-from sharedarray_ops.folding import Fold
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.reduce import folding
+from sharedarray_ops.reduce.folding import Fold
 
 __all__ = [
     "NO_VALUE",

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sharedarray.functions.common import MIN_SUM, check_pool, numpy_errors, pool_for
 from sharedarray.functions.reducing import NO_VALUE, Request, by_numpy, given, requested
 from sharedarray.memory.array import implements
-from sharedarray_ops import reduction
-from sharedarray_ops.folding import Fold
 from sharedarray_ops.pool import Pool
-from sharedarray_ops.reduction import Terms
+from sharedarray_ops.reduce import reduction
+from sharedarray_ops.reduce.folding import Fold
+from sharedarray_ops.reduce.reduction import Terms
 
 __all__ = ["prod", "sum", "summed"]
 
@@ -66,10 +66,10 @@ def sum(
     In parallel: bool, integers, floats, complex numbers and timedelta64, from 2,097,152 elements,
     64-bit integers from 128 MiB, without `where`, floats without `initial`; of all elements, where
     the array is one-dimensional or contiguous (integers: any), or along some axes. All elements are
-    added along NumPy's tree of pairwise summation, see `sharedarray_ops.reduction`; along some
-    axes, an array is cut along another one, where each chunk has 256 KiB of adjacent elements or
-    more, see `sharedarray_ops.folding`. Overflow and invalid values warn or raise as the caller's
-    `numpy.errstate` says.
+    added along NumPy's tree of pairwise summation, see `sharedarray_ops.reduce.reduction`; along
+    some axes, an array is cut along another one, where each chunk has 256 KiB of adjacent elements
+    or more, see `sharedarray_ops.reduce.folding`. Overflow and invalid values warn or raise as the
+    caller's `numpy.errstate` says.
     Extra memory: 4 MiB a worker where elements are converted; otherwise none to speak of.
 
     Examples

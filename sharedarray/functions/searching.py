@@ -16,8 +16,9 @@ from sharedarray.functions.common import (
 )
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
-from sharedarray_ops import elementwise, searching
+from sharedarray_ops import elementwise
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.search import searching
 
 __all__ = ["digitize", "searchsorted"]
 
@@ -74,9 +75,9 @@ def searchsorted(
     In parallel: numbers, times, bytes and str, from 65,536 values that are a 64th of `a` or more,
     with `sorter` a quarter. Values that are not in order are sorted by the leading bits, block by
     block, before the search: in any but a tiny `a` that alone makes it two to twenty times as
-    fast, see `sharedarray_ops.searching`. Where `a` is not sorted, the work is left to NumPy.
-    Extra memory: at most 32 MiB a worker, and `a` once more where it is not contiguous, needs
-    another dtype or has a `sorter`.
+    fast, see `sharedarray_ops.search.searching`. Where `a` is not sorted, the work is left to
+    NumPy. Extra memory: at most 32 MiB a worker, and `a` once more where it is not contiguous,
+    needs another dtype or has a `sorter`.
 
     Examples
     --------

@@ -22,8 +22,9 @@ from sharedarray.functions.common import (
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.registry import is_shared
-from sharedarray_ops import elementwise, selecting
+from sharedarray_ops import elementwise
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.sort import selecting
 
 __all__ = ["argpartition", "partition", "take"]
 
@@ -294,8 +295,8 @@ def argpartition(
     -----
     In parallel: one-dimensional arrays (or ``axis=None``) of bool, integers, float16 to float64,
     datetime64 and timedelta64 from 1,048,576 elements, from 8,388,608 at one place for numbers of
-    16 bits and more, by `sharedarray_ops.selecting`, which finds the elements of the ranks first;
-    arrays of more dimensions lane by lane.
+    16 bits and more, by `sharedarray_ops.sort.selecting`, which finds the elements of the ranks
+    first; arrays of more dimensions lane by lane.
     Extra memory: little; room for a copy of `a` is taken, and few of its pages are touched.
 
     Examples

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sharedarray.memory.creation import asarray
-from sharedarray.workers.variables import shares_by
+from sharedarray.openmp.variables import shares_by
 
 __all__: list[str] = []
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray_ops.columns import is_sortable
+from sharedarray_ops.sort.columns import is_sortable
 
 __all__ = ["Request", "numpy_options", "numpy_sorts", "requested"]
 

@@ -18,13 +18,14 @@ from sharedarray.functions.common import (
     plain,
     pool_for,
 )
-from sharedarray.functions.daskseam import daskarrays, is_dask
+from sharedarray.functions.dask import by_dask, is_dask
 from sharedarray.functions.sortargs import Request, numpy_options, numpy_sorts, requested
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
-from sharedarray_ops import argsorting, elementwise, lines, sorting
-from sharedarray_ops.keys import is_rankable
+from sharedarray_ops import elementwise
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.sort import argsorting, lines, sorting
+from sharedarray_ops.sort.keys import is_rankable
 
 __all__ = ["sort"]
 
@@ -49,7 +50,7 @@ def sort(
     ----------
     a : array_like or dask.array.Array
         Any shape and any dtype without Python objects. Of a dask array of one dimension the result
-        is one, with chunks of known sizes: `sharedarray.functions.daskarrays` tells how.
+        is one, with chunks of known sizes: `sharedarray.cluster.arrays` tells how.
     axis : int or None, default -1
         Axis along which to sort; None sorts the flattened array.
     kind : {'quicksort', 'mergesort', 'heapsort', 'stable'}, optional
@@ -86,10 +87,10 @@ def sort(
     In parallel: all dtypes of fixed width. Numbers, along lines of 1,048,576 elements and more, or
     65,536 where NumPy has no SIMD sort (8-bit values and times; float16: 262,144); wider elements
     along lines of 131,072 and more, and from 8,192 in the same way in the caller. Shorter lines are
-    shared out, where there are 131,072 elements or more in all. `sharedarray_ops.quicksort`,
-    `sharedarray_ops.counting` and `sharedarray_ops.lines` describe the algorithms for numbers;
-    wider elements (complex, longdouble, S, U, V, structured) are gathered in the order that
-    `argsort` finds, and equal ones keep their order.
+    shared out, where there are 131,072 elements or more in all. `sharedarray_ops.sort.quicksort`,
+    `sharedarray_ops.sort.counting` and `sharedarray_ops.sort.lines` describe the algorithms for
+    numbers; wider elements (complex, longdouble, S, U, V, structured) are gathered in the order
+    that `argsort` finds, and equal ones keep their order.
     The default kind puts -0.0 before +0.0 and gives every NaN the bits of `numpy.nan` in long lines
     of floats, for any number of workers. There, arrays of few distinct values may be counted and
     written anew: an interrupt can leave an array that is sorted in place without some of them.
@@ -105,7 +106,7 @@ def sort(
     """
     check_pool(pool)
     if is_dask(a):
-        return daskarrays.sort(  # type: ignore[no-any-return]  # a dask array
+        return by_dask("sort")(  # type: ignore[no-any-return]  # a dask array
             a, axis, kind, order, stable=stable, descending=descending, pool=pool
         )
     source = plain(a)

@@ -12,9 +12,9 @@ from sharedarray.functions.common import check_pool, numpy_errors, pool_for
 from sharedarray.functions.reducing import NO_VALUE, Request, by_numpy, given, requested
 from sharedarray.functions.reduction import summed
 from sharedarray.memory.array import implements
-from sharedarray_ops.folding import Fold
 from sharedarray_ops.pool import Pool
-from sharedarray_ops.reduction import deviations, unless_flagged
+from sharedarray_ops.reduce.folding import Fold
+from sharedarray_ops.reduce.reduction import deviations, unless_flagged
 
 __all__ = ["mean", "quotient", "std", "var"]
 

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from sharedarray.functions.common import check_pool, numpy_errors, pool_for
 from sharedarray.functions.reducing import NO_VALUE, Request, by_numpy, given, memory, requested
 from sharedarray.memory.array import implements
-from sharedarray_ops import folding
-from sharedarray_ops.folding import Fold
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.reduce import folding
+from sharedarray_ops.reduce.folding import Fold
 
 __all__ = ["all", "any", "count_nonzero", "whole_answer"]
 

@@ -23,11 +23,11 @@ from sharedarray.functions.common import (
     numpy_errors,
     pool_for,
 )
+from sharedarray.functions.switch import get_parallel
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.flags import Flags
 from sharedarray.memory.results import recycled
 from sharedarray.memory.ufuncs import LEAST
-from sharedarray.parallel_switch import get_parallel
 from sharedarray_ops import ufuncs
 
 __all__ = ["can_share", "overlaps"]

@@ -20,8 +20,9 @@ from sharedarray.functions.common import (
 )
 from sharedarray.memory import creation
 from sharedarray.memory.array import implements
-from sharedarray_ops import elementwise, uniqueness
+from sharedarray_ops import elementwise
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.sort import uniqueness
 
 __all__ = ["unique"]
 
@@ -81,8 +82,8 @@ def unique(
     -----
     In parallel: one-dimensional arrays (or ``axis=None``) of bool, integers, float16 to float64,
     datetime64 and timedelta64, by a parallel `sort`, or a stable `argsort` where indices are
-    wanted, and `sharedarray_ops.uniqueness`. With indices from 1,048,576 elements, without from
-    4,194,304; from 16,384, in the caller, for the values of integers alone.
+    wanted, and `sharedarray_ops.sort.uniqueness`. With indices from 1,048,576 elements, without
+    from 4,194,304; from 16,384, in the caller, for the values of integers alone.
     Extra memory: a copy of `ar`, and another 8 bytes an element where indices are wanted.
 
     Examples

@@ -1,7 +1,7 @@
 """NumPy's creation functions with their results in shared memory, brought together."""
 
 from sharedarray.memory.conversion import array, asarray, attach, copy
-from sharedarray.memory.iterating import fromiter
+from sharedarray.memory.fromiter import fromiter
 from sharedarray.memory.like import empty_like, full_like, ones_like, zeros_like
 from sharedarray.memory.shapes import arange, empty, full, ones, zeros
 

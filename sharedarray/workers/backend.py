@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sharedarray import config
-from sharedarray.firstuse import Later
+from sharedarray.lazy import Later
 from sharedarray.workers.crew import Crew, SerialCrew
 from sharedarray.workers.primitives import ProcessPrimitives, ThreadPrimitives
 from sharedarray.workers.process import check_fork
-from sharedarray.workers.threadcrew import ThreadCrew
+from sharedarray.workers.threads import ThreadCrew
 
 if TYPE_CHECKING:
-    from sharedarray.workers import processcrew
+    from sharedarray.workers import processes
     from sharedarray.workers.mapcall import MapCall
 else:
-    processcrew = Later("sharedarray.workers.processcrew", for_workers=True)
+    processes = Later("sharedarray.workers.processes", for_workers=True)
 
 __all__ = ["Backend", "ProcessBackend", "SerialBackend", "ThreadBackend", "backend_named"]
 
@@ -80,7 +80,7 @@ class ProcessBackend(Backend):
     def crew(call: MapCall) -> Crew:
         """Return processes, not yet forked."""
         check_fork()
-        return processcrew.ProcessCrew(call.n_workers, call.schedule.item_of, call.settle)
+        return processes.ProcessCrew(call.n_workers, call.schedule.item_of, call.settle)
 
 
 class ThreadBackend(Backend):

@@ -1,6 +1,6 @@
 """Calls that run beside their caller, in a process or in a thread of their own.
 
-See `backgroundchild` for the process and `threadcrew` for the thread.
+See `backgroundchild` for the process and `threads` for the thread.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from sharedarray.workers.backgroundchild import (
     started,
 )
 from sharedarray.workers.crew import NextClaim, Report
-from sharedarray.workers.processcrew import LONGEST
+from sharedarray.workers.processes import LONGEST
 from sharedarray.workers.reports import Failure
-from sharedarray.workers.threadcrew import ThreadCrew
+from sharedarray.workers.threads import ThreadCrew
 from sharedarray.workers.worker import Worker
 
 __all__ = ["BackgroundProcess", "BackgroundThread", "background", "background_by_thread"]

@@ -17,7 +17,7 @@ Guarantees
     as its process, not as the thread that has started it, and is killed with the process.
 
 Assumptions
-    See `processcrew` and `transport`: one worker, one report.
+    See `processes` and `transport`: one worker, one report.
 
 Ownership
     A child is in `_running` until its outcome is there; handles may be dropped before. Who holds
@@ -38,11 +38,11 @@ from typing import Any
 from sharedarray import forks
 from sharedarray.errors import WorkerDied, WorkerException
 from sharedarray.workers.crew import NothingYet, Report, Work
+from sharedarray.workers.interrupts import signals_blocked
 from sharedarray.workers.process import check_fork
-from sharedarray.workers.processcrew import ProcessCrew
+from sharedarray.workers.processes import ProcessCrew
 from sharedarray.workers.reports import Failure, Results, text_of_traceback
 from sharedarray.workers.reseeding import reseed
-from sharedarray.workers.signals import signals_blocked
 
 __all__ = ["BackgroundChild", "collect_ended", "exception_of", "outcome_of", "started"]
 

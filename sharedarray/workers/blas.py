@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 
 from sharedarray import forks
-from sharedarray.workers.signals import signals_blocked
+from sharedarray.workers.interrupts import signals_blocked
 
 __all__ = ["limited_threads"]
 

@@ -32,8 +32,8 @@ from typing import Protocol
 
 from sharedarray.descriptor import Descriptor, opened, pipe
 from sharedarray.errors import StopProcessGroup
+from sharedarray.workers.interrupts import signals_blocked
 from sharedarray.workers.process import streams_kept
-from sharedarray.workers.signals import signals_blocked
 
 __all__ = ["Primitives", "ProcessPrimitives", "TeamPrimitives", "ThreadPrimitives"]
 

@@ -45,8 +45,8 @@ from typing import Any, NoReturn
 from sharedarray import forks
 from sharedarray.descriptor import Descriptor, above_streams, opened, pipe
 from sharedarray.errors import ForkInThreadsWarning
-from sharedarray.firstuse import load_for_workers
-from sharedarray.workers.signals import signals_blocked
+from sharedarray.lazy import load_for_workers
+from sharedarray.workers.interrupts import signals_blocked
 from sharedarray.workers.streams import flush_at_end, flush_streams, renew_streams
 
 try:

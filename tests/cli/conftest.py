@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sharedarray import __main__ as cli
 from sharedarray import config
+from sharedarray.cli import main as cli
 from tests.cli.support import (
     OLD,
     sample,

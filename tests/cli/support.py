@@ -29,7 +29,7 @@ sys.argv = ["sharedarray", *sys.argv[1:]]
 runpy.run_module("sharedarray", run_name="__main__", alter_sys=True)
 """
 NO_RESERVATION = """
-from sharedarray_ops import writing
+from sharedarray_ops.files import writing
 writing._fallocate = lambda: None
 """
 SMALL_FILES = """

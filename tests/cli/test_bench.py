@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sharedarray import benchmarking, surroundings
-from sharedarray.measuring import measure
+from sharedarray.cli import benchmarking, surroundings
+from sharedarray.cli.measuring import measure
 from tests.cli.support import ROOT, assert_refused, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="made for Linux")

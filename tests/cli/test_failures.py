@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sharedarray import __main__ as cli
-from sharedarray import commands, functions
+from sharedarray import functions
+from sharedarray.cli import commands
+from sharedarray.cli import main as cli
+from sharedarray.files import fromfile
 from tests.cli.support import (
     ERROR,
     NO_RESERVATION,
@@ -35,7 +37,7 @@ from tests.cli.support import (
     ],
 )
 def test_failure_while_reading(crowded, call, monkeypatch, error, words):
-    monkeypatch.setattr(functions, "fromfile", fail_with(error))
+    monkeypatch.setattr(fromfile, "fromfile", fail_with(error))
     before = contents(crowded)
 
     done = call("sort", "in.bin", "--dtype", "f8", "-o", "out.bin")
@@ -45,7 +47,7 @@ def test_failure_while_reading(crowded, call, monkeypatch, error, words):
 
 
 def test_fault_of_the_program_is_not_hidden(crowded, monkeypatch):
-    monkeypatch.setattr(functions, "fromfile", fail_with(RuntimeError("a fault")))
+    monkeypatch.setattr(fromfile, "fromfile", fail_with(RuntimeError("a fault")))
     before = contents(crowded)
 
     with pytest.raises(RuntimeError, match="a fault"):
@@ -55,13 +57,13 @@ def test_fault_of_the_program_is_not_hidden(crowded, monkeypatch):
 
 
 def test_file_that_shrinks_is_refused(crowded, call, monkeypatch):
-    read = functions.fromfile
+    read = fromfile.fromfile
 
     def shrink_and_read(file, *args, **kwargs):
         os.truncate("in.bin", 80)
         return read(file, *args, **kwargs)
 
-    monkeypatch.setattr(functions, "fromfile", shrink_and_read)
+    monkeypatch.setattr(fromfile, "fromfile", shrink_and_read)
 
     done = call("sort", "in.bin", "--dtype", "f8", "-o", "out.bin")
 

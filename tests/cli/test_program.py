@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from sharedarray import __main__ as cli
 from sharedarray import machine
+from sharedarray.cli import main as cli
 from tests.cli.support import (
     fail_with,
     run,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sharedarray import config, functions
+from sharedarray import config
+from sharedarray.files import fromfile
 from tests.cli.support import (
     OLD,
     assert_refused,
@@ -72,7 +73,7 @@ BAD_OUTPUTS = [
 @pytest.mark.parametrize("command", ["argsort", "sort"])
 @pytest.mark.parametrize(("args", "words"), BAD_OUTPUTS)
 def test_bad_output_is_refused_before_the_work(crowded, call, monkeypatch, command, args, words):
-    monkeypatch.setattr(functions, "fromfile", None)  # to call it raises
+    monkeypatch.setattr(fromfile, "fromfile", None)  # to call it raises
     before = contents(crowded)
 
     done = call(command, "in.bin", "--dtype", "f8", *args)
@@ -131,8 +132,12 @@ def test_permissions_are_obeyed(crowded, call):
 
 @pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied")])
 def test_file_that_does_not_open_is_refused(crowded, call, monkeypatch, error):
-    def refuse(*args, **kwargs):
-        raise error
+    opened = Path.open
+
+    def refuse(path, *args, **kwargs):
+        if path.name == "in.bin":
+            raise error
+        return opened(path, *args, **kwargs)  # what the machine has is read from files, too
 
     monkeypatch.setattr(Path, "open", refuse)
 

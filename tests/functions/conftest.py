@@ -1,6 +1,6 @@
 import pytest
 
-from tests.functions.fromfile_support import DATA
+from tests.files.fromfile_support import DATA
 from tests.functions.support import small_arrays
 
 

@@ -19,8 +19,8 @@ from sharedarray.functions import (
     statistics,
     truth,
 )
-from sharedarray_ops import cumulation, folding
-from sharedarray_ops import reduction as ops
+from sharedarray_ops.reduce import cumulation, folding
+from sharedarray_ops.reduce import reduction as ops
 from tests.ops.support import assert_same_bits
 
 OURS = {

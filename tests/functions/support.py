@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from sharedarray.functions import argsorting, fileio, reducing, reduction, sorting
+from sharedarray.files import fromfile
+from sharedarray.functions import argsorting, reducing, reduction, sorting
 from tests.ops.support import small_sizes, strided, unaligned
 
 SMALL_THRESHOLDS = {
@@ -22,7 +23,7 @@ SMALL_THRESHOLDS = {
     argsorting: {"MIN_ARGSORT": 40, "MIN_ARGSORT_WORKERS": 40, "MIN_LINES": 40},
     reducing: {"MIN_FASTEST_NBYTES": 340},
     reduction: {"MIN_SUM": 340},
-    fileio: {"MIN_FROMFILE": 64},
+    fromfile: {"MIN_FROMFILE": 64},
 }
 MIN_SORT = 40
 MIN_SUM = 340

@@ -8,8 +8,9 @@ from sharedarray import MapReduce, SharedArray
 from sharedarray.functions import binning
 from sharedarray.functions.binning import bincount
 from sharedarray.memory.array import DISPATCH
-from sharedarray_ops import binning as ops
+from sharedarray_ops.search import binning as ops
 from tests.functions.support import Untouched, layouts
+from tests.ops.search.test_binning import small_sizes, some_counts
 from tests.ops.support import (
     INTEGERS,
     POOLS,
@@ -20,7 +21,6 @@ from tests.ops.support import (
     outcome,
     unchanged,
 )
-from tests.ops.test_binning import small_sizes, some_counts
 
 MIN = 40
 SIZES = [0, 1, 2, MIN - 1, MIN, MIN + 1, 127, 1009]

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from sharedarray.check import NumPyReport, check_numpy
-from sharedarray_ops import folding, plan, reduction
+from sharedarray.functions.check import NumPyReport, check_numpy
+from sharedarray_ops import plan
+from sharedarray_ops.reduce import folding, reduction
 
 
 def test_the_running_numpy_keeps_the_promises():

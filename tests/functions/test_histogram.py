@@ -9,6 +9,7 @@ from sharedarray.functions import binning
 from sharedarray.functions.binning import histogram
 from sharedarray.memory.array import DISPATCH
 from tests.functions.support import Untouched, layouts
+from tests.ops.search.test_binning import small_sizes
 from tests.ops.support import (
     DISTRIBUTIONS,
     FLOATS,
@@ -22,7 +23,6 @@ from tests.ops.support import (
     sample,
     unchanged,
 )
-from tests.ops.test_binning import small_sizes
 
 MIN = 40
 SIZES = [0, 1, 2, MIN - 1, MIN, MIN + 1, 127, 1009]

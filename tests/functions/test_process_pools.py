@@ -15,8 +15,11 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, MapReduceByThread, SharedArray
-from sharedarray_ops import argsorting, counting, elementwise, fileio, quicksort, reduction, sorting
-from tests.functions.fromfile_support import DATA, DTYPES
+from sharedarray_ops import elementwise
+from sharedarray_ops.files import reading
+from sharedarray_ops.reduce import reduction
+from sharedarray_ops.sort import argsorting, counting, quicksort, sorting
+from tests.files.fromfile_support import DATA, DTYPES
 from tests.functions.sort_support import OTHERS
 from tests.functions.sum_support import SUMMABLE, assert_same, floats
 from tests.functions.support import MIN_FROMFILE, MIN_SORT, MIN_SUM
@@ -351,7 +354,7 @@ def test_file_kernel(small, data):
             for offset, n in ((0, 640), (77, 1009), (len(DATA) - 100, 640)):
                 out = sharedarray.zeros(n, np.uint8)
                 there = DATA[offset : offset + n]
-                assert fileio.read(descriptor, offset, out.view(np.ndarray), pool) == len(there)
+                assert reading.read(descriptor, offset, out.view(np.ndarray), pool) == len(there)
                 assert out.tobytes() == there + bytes(n - len(there))
         assert os.lseek(descriptor, 0, os.SEEK_CUR) == 0
     finally:

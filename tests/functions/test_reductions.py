@@ -7,7 +7,7 @@ import sharedarray
 from sharedarray import MapReduce
 from sharedarray.functions import extrema, reducing, reduction, statistics, truth
 from sharedarray.memory.array import DISPATCH
-from sharedarray_ops import folding
+from sharedarray_ops.reduce import folding
 from tests.functions.reductions_support import (
     DTYPES,
     OURS,

@@ -8,7 +8,7 @@ import pytest
 import sharedarray
 from sharedarray import SharedArray
 from sharedarray.functions import sorting
-from sharedarray.parallel_switch import Threshold, get_parallel, parallel, set_parallel
+from sharedarray.functions.switch import Threshold, get_parallel, parallel, set_parallel
 from tests.functions.ufunc_support import N, small_ufuncs
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import SharedArray
-from sharedarray.memory import iterating, pages, registry
-from sharedarray.memory.iterating import fromiter
+from sharedarray.memory import fromiter as module
+from sharedarray.memory import pages, registry
+from sharedarray.memory.fromiter import fromiter
 from tests.ops.support import assert_same_bits, outcome
 
 BLOCK = 64  # bytes: 8 numbers of 8 bytes
@@ -21,10 +22,10 @@ SIZES = [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1009]
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(iterating, "BLOCK", BLOCK)
-    monkeypatch.setattr(iterating, "FIRST", 2 * BLOCK)
-    monkeypatch.setattr(iterating, "STEP", 4096)
-    monkeypatch.setattr(iterating, "TRIMMED", 2000)
+    monkeypatch.setattr(module, "BLOCK", BLOCK)
+    monkeypatch.setattr(module, "FIRST", 2 * BLOCK)
+    monkeypatch.setattr(module, "STEP", 4096)
+    monkeypatch.setattr(module, "TRIMMED", 2000)
     return monkeypatch
 
 
@@ -120,9 +121,9 @@ def test_dtypes(small, dtype, item, n):
 @given(n=st.integers(0, 300), wanted=st.integers(-2, 320), fail_at=st.integers(0, 400))
 def test_any_end(n, wanted, fail_at):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(iterating, "BLOCK", BLOCK)
-        patch.setattr(iterating, "FIRST", BLOCK)
-        patch.setattr(iterating, "GROWTH", 2)
+        patch.setattr(module, "BLOCK", BLOCK)
+        patch.setattr(module, "FIRST", BLOCK)
+        patch.setattr(module, "GROWTH", 2)
         check(lambda: Consumed(n, fail_at), "f8", wanted)
 
 
@@ -239,12 +240,12 @@ def test_the_iterator_may_make_arrays_itself(small):
 
 def test_the_real_sizes():
     n = 9_000_000  # beyond what the first array has room for
-    assert n * 8 > iterating.FIRST
+    assert n * 8 > fromiter.FIRST
     assert_same_bits(fromiter(iter(range(n)), "f8"), np.arange(float(n)))
 
 
 def test_growing_where_addresses_are_scarce(small):
-    new_array = iterating.new_array
+    new_array = fromiter.new_array
     refused = []
 
     def scarce(layout, **kwargs):
@@ -254,7 +255,7 @@ def test_growing_where_addresses_are_scarce(small):
                 raise MemoryError
         return new_array(layout, **kwargs)
 
-    small.setattr(iterating, "new_array", scarce)
+    small.setattr(module, "new_array", scarce)
     check(lambda: Consumed(1009), "f8")
     assert refused
 
@@ -264,8 +265,8 @@ def test_small_results_keep_no_room(n):
     """What has room for 64 MiB has a descriptor, of which there are few."""
     result = fromiter((i for i in range(n)), "i8")
     assert_same_bits(result, np.arange(n))
-    is_small = result.nbytes < iterating.TRIMMED
-    assert (registry.owner(result).segment.nbytes < iterating.FIRST) is is_small
+    is_small = result.nbytes < fromiter.TRIMMED
+    assert (registry.owner(result).segment.nbytes < fromiter.FIRST) is is_small
 
 
 def resident_kib():
@@ -280,17 +281,17 @@ def resident_kib():
 def test_memory_at_no_time_exceeds_the_result(monkeypatch, kwargs, gives_back):
     """With the pages of the outgrown array kept, which is the twin, it is exceeded."""
     step = 1 << 20
-    monkeypatch.setattr(iterating, "FIRST", 8 * step)
-    monkeypatch.setattr(iterating, "STEP", step)
+    monkeypatch.setattr(module, "FIRST", 8 * step)
+    monkeypatch.setattr(module, "STEP", step)
     if not gives_back:
         monkeypatch.setattr(pages, "give_back", lambda part: None)
-    fill, seen = iterating.fill, []
+    fill, seen = fromiter.fill, []
 
     def watched(target, values):
         fill(target, values)
         seen.append(resident_kib())
 
-    monkeypatch.setattr(iterating, "fill", watched)
+    monkeypatch.setattr(module, "fill", watched)
     sharedarray.release_cache()
     before = resident_kib()
     result = fromiter((i for i in range(17 * step // 8)), "i8", **kwargs)

@@ -9,7 +9,7 @@ import pytest
 
 import sharedarray
 from sharedarray.memory import named, unfinished
-from sharedarray_ops import fileio
+from sharedarray_ops.files import reading
 from tests.memory.support import assert_like_numpy
 
 N = 1 << 20
@@ -26,7 +26,7 @@ def from_pipe(n_found, dtype, folder):
 
 def from_shrinking_file(n_found, dtype, folder, monkeypatch):
     data = expected(n_found, dtype).tobytes()
-    read = fileio.read
+    read = reading.read
     path = folder / "data"
     path.write_bytes(data + b"x" * (N * dtype.itemsize - len(data)))
 
@@ -34,8 +34,8 @@ def from_shrinking_file(n_found, dtype, folder, monkeypatch):
         os.truncate(path, len(data))
         return read(*args, **kwargs)
 
-    monkeypatch.setattr(fileio, "read", shrink_and_read)
-    monkeypatch.setattr("sharedarray.functions.fileio.MIN_FROMFILE", 1)
+    monkeypatch.setattr(reading, "read", shrink_and_read)
+    monkeypatch.setattr("sharedarray.files.fromfile.MIN_FROMFILE", 1)
     return sharedarray.fromfile(path, dtype, name="x")
 
 
@@ -71,13 +71,13 @@ def test_files_that_shrink_while_they_are_read(folder, other, tmp_path, monkeypa
     paths = [tmp_path / "a", tmp_path / "b"]
     for path in paths:
         path.write_bytes(bytes([1] * 10_000))
-    read_files = fileio.read_files
+    read_files = reading.read_files
 
     def shrink_and_read(*args, **kwargs):
         os.truncate(paths[0], 6000)
         return read_files(*args, **kwargs)
 
-    monkeypatch.setattr(fileio, "read_files", shrink_and_read)
+    monkeypatch.setattr(reading, "read_files", shrink_and_read)
     a = sharedarray.fromfiles(paths, "u1", name="x")
 
     assert a.shape == (16_000,)

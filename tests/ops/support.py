@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from sharedarray import MapReduce
-from sharedarray_ops import (
+from sharedarray_ops import elementwise
+from sharedarray_ops.files import reading
+from sharedarray_ops.reduce import reduction
+from sharedarray_ops.sort import (
     argsorting,
     counting,
     distinct,
-    elementwise,
     fewsort,
-    fileio,
     lines,
     packing,
     quicksort,
-    reduction,
     sorting,
 )
 
@@ -94,7 +94,7 @@ SMALL_SIZES = {
     counting: {"BLOCK": 48},
     distinct: {"BLOCK": 48, "MIN_SIZE": 40, "MAX_COUNTS": 6, "MAX_CODES": 12, "RUN": 4},
     elementwise: {"CHUNK": 16},
-    fileio: {"CHUNK": 64},
+    reading: {"CHUNK": 64},
     quicksort: {"BLOCK": 16, "SMALL": 32, "LEAST": 32, "SAMPLE": 16},
     reduction: {"LEAF": 160},
     sorting: {"BLOCK": 16},

@@ -10,8 +10,8 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
+from sharedarray.openmp.parallel import Parallel
 from sharedarray.workers import blas
-from sharedarray.workers.parallel import Parallel
 from tests.workers.meeting import Event
 from tests.workers.support import in_threads
 

@@ -8,7 +8,7 @@ from tests.workers.support import run_script
 START = """
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
-from sharedarray.workers.signals import block_handlers, signals_blocked
+from sharedarray.workers.interrupts import block_handlers, signals_blocked
 
 NUMBERS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
 came = []

@@ -218,9 +218,10 @@ MapReduce("thread", 2).map(work, range(1000))
 
 EVERYWHERE = """
 import dis
-from sharedarray.workers import mapcall, mapreduce, threadcrew
+from sharedarray.workers import mapcall, mapreduce
+from sharedarray.workers import threads
 
-FILES = {module.__file__ for module in (mapcall, mapreduce, threadcrew)}
+FILES = {module.__file__ for module in (mapcall, mapreduce, threads)}
 
 def is_boundary(frame, last):
     # Where Python looks for signals: after calls, at the begin of functions and of rounds.

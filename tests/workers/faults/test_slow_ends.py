@@ -11,10 +11,10 @@ from tests.workers.faults.scripts import WATCHES, run_fault
 SLOW_ENDS = """
 import mmap, stat
 from sharedarray import config
-from sharedarray.workers import processcrew
+from sharedarray.workers import processes
 
 NBYTES = 32 << 20
-processcrew.PATIENCE = 0  # or it would take gibibytes
+processes.PATIENCE = 0  # or it would take gibibytes
 n_exiting, real = [0], config.is_exiting
 
 def is_exiting(pid):
@@ -86,7 +86,7 @@ check_reuse(pool)
 
 def test_a_rank_whose_end_takes_long_has_done_its_part(tmp_path):
     source = """
-from sharedarray.workers.parallel import Parallel
+from sharedarray.openmp.parallel import Parallel
 
 ran = sharedarray.zeros(2, int)
 

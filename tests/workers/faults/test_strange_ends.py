@@ -230,8 +230,8 @@ for n_workers in (1, 3):
 # Who has closed its socket may end by itself, if it is not ended before: here, a busy machine may
 # take longer.
 PATIENT = """
-from sharedarray.workers import processcrew
-processcrew.PATIENCE = 10
+from sharedarray.workers import processes
+processes.PATIENCE = 10
 """
 
 

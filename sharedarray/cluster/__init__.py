@@ -1,0 +1,1 @@
+"""Beyond this tree of forks: executors, maps on Dask, and `dask.array`."""

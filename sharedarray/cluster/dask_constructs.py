@@ -1,0 +1,150 @@
+"""`critical` and `ordered` among the workers of a map on Dask, through its scheduler.
+
+::
+
+    enter / leave    Lock  "<token>"            one for the map
+    await_turn       wait for Event "<token>-<start>" of each claim that ran when this one started
+    passed           set the Event of this claim
+
+Guarantees
+    An item's turn comes when no earlier item can still want one: claims that had ended before this
+    one was sent are past, and of the others each has set its event. Who waits for a turn leaves
+    its place in the Dask worker to other tasks: a claim that Dask has moved there from a lost
+    worker runs, and is not waited for by the one that keeps it from running.
+
+Assumptions
+    Only maps whose function refers to the pool have this schedule: no other pays for the events.
+    A lock whose holder is lost comes free after ``distributed.scheduler.locks.lease-timeout``.
+
+Ownership
+    Lock and events live in the scheduler; the coordinator has them removed at the end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any
+
+from sharedarray.cluster.remote import Errand, FarSchedule
+from sharedarray.cluster.shipping import shipped
+from sharedarray.errors import StopProcessGroup
+
+__all__ = ["DaskSchedule", "event_name", "register_shipped", "stop_map"]
+
+# Seconds: how long a place in the worker is kept while waiting, and after how long one who waits
+# looks whether the map has stopped.
+SHORT_WAIT, LONG_WAIT = 0.05, 2.0
+# The maps that were stopped lately, in a worker process.
+_stopped: deque[str] = deque(maxlen=1000)
+
+
+def event_name(token: str, start: int) -> str:
+    """Return the name of the event of a claim."""
+    return f"sharedarray-{token}-{start}"
+
+
+def stop_map(token: str) -> None:
+    """Let no worker of this process start another item of a map."""
+    _stopped.append(token)
+
+
+def register_shipped() -> None:
+    """Have Dask send shared arrays with their data, and make them shared again at the other end."""
+    from distributed import protocol  # an extra
+    from distributed.protocol.numpy import deserialize_numpy_ndarray, serialize_numpy_ndarray
+
+    dask: Any = protocol  # which does not say what it exports
+    for cls, its in shipped.items():
+
+        def serialize(a: Any, context: Any = None, private: Any = its.private) -> Any:
+            return serialize_numpy_ndarray(private(a), context=context)
+
+        def deserialize(header: Any, frames: Any, shared: Any = its.shared) -> Any:
+            return shared(deserialize_numpy_ndarray(header, frames))
+
+        dask.dask_serialize.register(cls)(serialize)
+        dask.dask_deserialize.register(cls)(deserialize)
+
+
+class DaskSchedule(FarSchedule):
+    """The schedule of a map in the process of a Dask worker."""
+
+    def __init__(self, errand: Errand) -> None:
+        super().__init__(errand)
+        self._has_pool = errand.has_pool
+        # The claim of each rank, until it is past, and those that it has to wait for.
+        self._claims: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._lock: Any = None
+
+    @property
+    def stopped(self) -> bool:
+        """Return whether nobody here may start another item."""
+        return self._is_stopped or self.token in _stopped
+
+    def takes(self, rank: int, start: int, before: tuple[int, ...]) -> None:
+        """Note that a worker has a claim that starts here, while these others run."""
+        if self._has_pool:
+            self._claims[rank] = start, before
+
+    def passed(self, rank: int) -> None:
+        """Let the claims after this one have their turn."""
+        claim = self._claims.pop(rank, None)
+        if claim is not None:
+            _event(event_name(self.token, claim[0])).set()
+
+    def await_turn(self, rank: int, item: int) -> None:
+        """Wait until no earlier item can want a turn."""
+        self._check_process("ordered")
+        start, before = self._claims[rank]
+        for other in before:
+            self._wait(_event(event_name(self.token, other)))
+        self._claims[rank] = start, ()
+
+    def _wait(self, event: Any) -> None:
+        if event.wait(timeout=SHORT_WAIT):
+            return
+        _give_place()
+        while not event.wait(timeout=LONG_WAIT):
+            if self.stopped:
+                raise StopProcessGroup
+
+    def enter(self) -> None:
+        """Wait until nobody is inside the critical block, then be."""
+        self._check_process("critical")
+        if self._lock is None:
+            self._lock = _distributed().Lock(f"sharedarray-{self.token}")
+        while not self._lock.acquire(timeout=LONG_WAIT):
+            if self.stopped:
+                raise StopProcessGroup
+
+    def leave(self) -> None:
+        """Leave the critical block."""
+        self._lock.release()
+
+    def _check_process(self, construct: str) -> None:
+        if os.getpid() != self.pid:
+            raise RuntimeError(
+                f"pool.{construct} of a pool on Dask does not reach into processes that were "
+                "forked within an item"
+            )
+
+
+def _event(name: str) -> Any:
+    return _distributed().Event(name)
+
+
+def _give_place() -> None:
+    """Let another task run in the place of this one, which waits."""
+    dask = _distributed()
+    # Once, and only in the thread of the task itself.
+    has_place = getattr(dask.threadpoolexecutor.thread_state, "proceed", False)
+    if has_place and hasattr(dask.worker.thread_state, "key"):
+        dask.secede()
+
+
+def _distributed() -> Any:
+    """Return Dask's package, which is not fully typed."""
+    import distributed  # an extra
+
+    return distributed

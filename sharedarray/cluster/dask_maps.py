@@ -1,0 +1,242 @@
+r"""Maps on a Dask cluster.
+
+::
+
+    coordinator          scheduler            Dask workers
+    -----------          ---------            ------------
+    errand   --submit--> one task      --->   where it is needed, loaded once a process
+    claim    --submit--> one task each --->   run_claim(errand, parcel): rank r near its worker
+    future's callback <---- results <------   report (bytes)
+
+Guarantees
+    See `tasks`. The errand is a task and no scattered data: where the worker that has it is
+    lost, Dask makes it again. A rank prefers one thread of one Dask worker and goes elsewhere only
+    if that is lost, so what an item stores in `local` is mostly there for the next.
+
+Assumptions
+    The cluster imports this package. Dask runs a task again whose worker was lost: items must bear
+    to be run twice, or the scheduler be told ``distributed.scheduler.allowed-failures: 0``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from sharedarray.cluster.dask_constructs import DaskSchedule, event_name, register_shipped, stop_map
+from sharedarray.cluster.remote import Errand, Parcel, run_claim
+from sharedarray.cluster.tasks import Flight, TaskCrew, check_process
+from sharedarray.workers.backend import Backend, backend_named
+from sharedarray.workers.crew import Crew, Report, Work
+from sharedarray.workers.primitives import ThreadPrimitives
+from sharedarray.workers.reports import Claim
+
+if TYPE_CHECKING:
+    from sharedarray.workers.mapcall import MapCall
+
+__all__ = ["DaskBackend"]
+
+
+class DaskBackend(Backend):
+    """Run the items of a map on the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client
+        Of the cluster; not an asynchronous one. It stays the caller's.
+    retries : int, default 0
+        How many times a claim is handed out again after Dask has given it up, because the workers
+        that ran it were lost. Dask itself gives a lost task to
+        ``distributed.scheduler.allowed-failures`` (3) further workers first.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed.
+    TypeError, ValueError
+        If it is no such client, or `retries` is negative.
+
+    Notes
+    -----
+    A pool that is not told its `np` has a worker for each thread that the cluster has when the
+    pool is made: wait for them first (``client.wait_for_workers``). Items are sent as claims, which
+    grow while the items prove short. The function is pickled once, by cloudpickle, and loaded once
+    by each Dask worker. SharedArrays in it and in the items are the same memory in workers on this
+    machine, and copies elsewhere, which are shared there; results come back with their data. Times
+    that `trace` sees are of the worker's clock. Of the caller's context variables ``np.errstate``
+    alone reaches the workers. A map within an item runs in the item.
+
+    A result that lay in a worker that was just lost is computed again when Dask gives up fetching
+    it, after ``distributed.comm.timeouts.connect`` (30 s) at most.
+
+    `critical` is a lock and `ordered` are events of the scheduler: some milliseconds for an item.
+    When a map fails, times out or is interrupted, its tasks are cancelled; a running item ends, and
+    no other starts.
+
+    Examples
+    --------
+    >>> from dask.distributed import Client
+    >>> from sharedarray import DaskBackend, MapReduce
+    >>> with Client(n_workers=2, threads_per_worker=1) as client:  # doctest: +SKIP
+    ...     MapReduce(DaskBackend(client)).map(lambda i: i * i, range(5))
+    [0, 1, 4, 9, 16]
+    """
+
+    name = "dask"
+    is_parallel = True
+    is_granting = True
+    primitives = ThreadPrimitives
+    # A claim costs some 5 ms, through scheduler and back; see `worker.SHORT_CLAIM`.
+    claim_cost = 200.0
+
+    def __init__(self, client: Any, *, retries: int = 0) -> None:
+        try:
+            from distributed import Client  # an extra
+        except ImportError as error:
+            raise ImportError(
+                "DaskBackend needs Dask: pip install 'sharedarray-toolkit[dask]'"
+            ) from error
+        if not isinstance(client, Client) or client.asynchronous:
+            raise TypeError(
+                f"client must be a dask.distributed.Client that is not asynchronous, not {client!r}"
+            )
+        if retries < 0:
+            raise ValueError(f"retries must be 0 or more, not {retries}")
+        register_shipped()
+        self.engine = client
+        self._retries = retries
+        self._pid = os.getpid()
+
+    def __reduce__(self) -> Any:
+        return backend_named, ("serial",)  # within an item, a map runs in the item
+
+    def default_np(self) -> int:
+        """Return how many threads the cluster has now, at least 1."""
+        check_process(self._pid, "a client of Dask")
+        n_threads: int = sum(self.engine.nthreads().values())
+        return max(1, n_threads)
+
+    def crew(self, call: MapCall) -> Crew:
+        """Return tasks, not yet submitted."""
+        check_process(self._pid, "a client of Dask")
+        return _DaskCrew(call, self.engine, self._retries)
+
+
+class _DaskCrew(TaskCrew):
+    """Tasks of a cluster."""
+
+    def __init__(self, call: MapCall, client: Any, retries: int) -> None:
+        super().__init__(call, DaskSchedule)
+        self._client = client
+        # Its futures fetch results by themselves: one from a worker that is just being lost takes
+        # long, and the coordinator hears of the others meanwhile.
+        self._executor = client.get_executor()
+        self._retries = retries
+        self._n_lost: dict[int, int] = {}
+        self._errand_futures: dict[bool, Any] = {}
+        self._places: list[tuple[str, int]] = []
+        self._starts: list[int] = []
+        self._name = getattr(call.func, "__name__", type(call.func).__name__)
+
+    def start(self, work: Work) -> None:
+        """Make the errand ready, and find a place for each rank."""
+        super().start(work)
+        self._places = list(_places(self._client.nthreads()))
+
+    def _submit(self, errand: Errand, parcel: Parcel, claim: Claim) -> Any:
+        future = self._errand_futures.get(errand.is_value)
+        if future is None:
+            key = f"{self._name}-errand-{self.token}-{int(errand.is_value)}"
+            future = self._client.submit(_same, errand, key=key, pure=False)
+            self._errand_futures[errand.is_value] = future
+        if errand.has_pool:
+            self._starts.append(claim.start)
+        n_lost = self._n_lost.get(claim.start, 0)
+        return self._executor.submit(
+            run_claim,
+            future,
+            parcel,
+            # What the dashboard shows under the name of the function.
+            key=(f"{self._name}-{self.token}", claim.start, n_lost, int(errand.is_value)),
+            workers=[self._place(parcel.rank)[0]] if self._places else None,
+            allow_other_workers=bool(self._places),
+            pure=False,
+        )
+
+    def _place(self, rank: int) -> tuple[str, int]:
+        return self._places[rank % len(self._places)]
+
+    def _n_beside(self, rank: int) -> int:
+        return self._place(rank)[1] if self._places else 1
+
+    def _is_death(self, error: BaseException) -> bool:
+        from distributed.scheduler import KilledWorker  # an extra
+
+        return isinstance(error, KilledWorker)
+
+    def _pid_of(self, error: Any) -> int:
+        return int(error.last_worker.pid)
+
+    def _lost(self, rank: int, flight: Flight, error: BaseException) -> Report | None:
+        start = flight.claim.start
+        n_lost = self._n_lost[start] = self._n_lost.get(start, 0) + 1
+        if n_lost > self._retries:
+            return super()._lost(rank, flight, error)
+        self._send(rank, flight.claim, flight.before)
+        return None
+
+    def _stop(self) -> None:
+        """Cancel what is under way, and tell those who run items."""
+        with suppress(OSError, TimeoutError):  # the cluster is gone
+            self._client.loop.add_callback(_tell, self._client, self.token)
+            self._executor.shutdown(wait=False)  # cancels all in one call
+
+    def end(self) -> None:
+        """Cancel what is under way, and remove what the scheduler keeps for the map."""
+        super().end()
+        starts, self._starts = self._starts, []
+        self._errand_futures.clear()  # what no future refers to, Dask forgets
+        if starts:
+            self._client.loop.add_callback(_forget, self._client, self.token, starts)
+
+
+def _places(n_threads: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """Yield a Dask worker, and how many threads of all are on its machine, for each thread.
+
+    One thread of each worker comes first, then the second ones.
+    """
+    n_beside: dict[str, int] = {}
+    for address, n in n_threads.items():
+        n_beside[_host(address)] = n_beside.get(_host(address), 0) + n
+    threads = [[address] * n for address, n in sorted(n_threads.items())]
+    for layer in zip_longest(*threads):
+        for address in layer:
+            if address is not None:
+                yield address, n_beside[_host(address)]
+
+
+def _host(address: str) -> str:
+    return address.partition("://")[2].rpartition(":")[0]
+
+
+def _same(errand: Errand) -> Errand:
+    """Return what is to live in a worker: the task behind the errand."""
+    register_shipped()
+    return errand
+
+
+async def _tell(client: Any, token: str) -> None:
+    """Stop the map in all workers; one that cannot be reached any more has stopped."""
+    with suppress(Exception):  # whatever has happened to the cluster, nobody waits for this
+        await client.run(stop_map, token, asynchronous=True, on_error="ignore")
+
+
+async def _forget(client: Any, token: str, starts: list[int]) -> None:
+    """Remove the events and the lock of a map from the scheduler."""
+    with suppress(Exception):  # as above
+        for start in starts:  # one after the other, by one connection
+            await client.scheduler.event_clear(name=event_name(token, start))
+        await client.scheduler.semaphore_close(name=f"sharedarray-{token}")

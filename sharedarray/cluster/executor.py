@@ -1,0 +1,168 @@
+"""Maps on any `concurrent.futures.Executor`.
+
+::
+
+    ThreadPoolExecutor   the map's own workers, each claim in one of the executor's threads
+    any other executor   errand and claim as bytes, see `tasks` and `remote`
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from sharedarray import config
+from sharedarray.cluster.remote import Errand, FarSchedule, Parcel, run_packed
+from sharedarray.cluster.shipping import REFERENCE, dumps
+from sharedarray.cluster.tasks import Flight, TaskCrew, check_process
+from sharedarray.workers.backend import Backend, backend_named
+from sharedarray.workers.crew import Crew, Report, Work
+from sharedarray.workers.primitives import ThreadPrimitives
+from sharedarray.workers.reports import Claim
+
+if TYPE_CHECKING:
+    from sharedarray.workers.mapcall import MapCall
+
+__all__ = ["ExecutorBackend"]
+
+
+class ExecutorBackend(Backend):
+    """Run the items of a map as tasks of a `concurrent.futures.Executor`.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor
+        Of any kind: `ProcessPoolExecutor`, `ThreadPoolExecutor`, loky's, mpi4py's
+        `MPIPoolExecutor`, that of `client.get_executor()` of Dask. It stays the caller's, who shuts
+        it down.
+
+    Raises
+    ------
+    TypeError
+        If it has no `submit`.
+
+    Notes
+    -----
+    The function is pickled once, by cloudpickle where it is installed, sent with each claim and
+    unpickled once in a process; what is large in it should be a SharedArray, of which a process on
+    this machine gets the memory and one elsewhere a copy. Items are sent as claims, which grow
+    while the items prove short. Where a pool is not told its `np`, it is the executor's own number
+    of workers, else `cpu_count`. Of the caller's context variables ``np.errstate`` alone reaches
+    another process.
+
+    `critical` and `ordered` raise NotImplementedError, except on a `ThreadPoolExecutor`. A map
+    within an item runs in the item. When a map fails, times out or is interrupted, claims that
+    have not started are cancelled; one that runs in another process is left to end. A process that
+    dies is reported as WorkerDied, if the executor tells.
+
+    Examples
+    --------
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> from sharedarray import ExecutorBackend, MapReduce
+    >>> with ThreadPoolExecutor(2) as executor:
+    ...     MapReduce(ExecutorBackend(executor)).map(lambda i: i * i, range(5))
+    [0, 1, 4, 9, 16]
+    """
+
+    name = "executor"
+    is_parallel = True
+    is_granting = True
+    primitives = ThreadPrimitives
+    # A claim costs some 0.2 ms to a process; see `worker.SHORT_CLAIM`.
+    claim_cost = 20.0
+
+    def __init__(self, executor: Any) -> None:
+        if not callable(getattr(executor, "submit", None)):
+            raise TypeError(f"executor must be an Executor, not {type(executor).__name__}")
+        self.engine = executor
+        self._pid = os.getpid()
+
+    def __reduce__(self) -> Any:
+        return backend_named, ("serial",)  # within an item, a map runs in the item
+
+    def default_np(self) -> int:
+        """Return how many workers the executor has."""
+        for name in ("num_workers", "_max_workers"):  # mpi4py's name, the standard library's
+            n_workers = getattr(self.engine, name, None)
+            if isinstance(n_workers, int) and n_workers > 0:
+                return n_workers
+        client: Any = getattr(self.engine, "_client", None)  # of Dask's executor
+        if callable(getattr(client, "nthreads", None)):
+            n_threads: int = sum(client.nthreads().values())
+            return max(1, n_threads)
+        return config.cpu_count()
+
+    def crew(self, call: MapCall) -> Crew:
+        """Return tasks, not yet submitted."""
+        check_process(self._pid, "an executor")
+        if _shares_memory(self.engine):
+            return _ThreadsCrew(call, self.engine)
+        return _ExecutorCrew(call, self.engine)
+
+
+def _shares_memory(executor: Any) -> bool:
+    """Return whether an executor surely runs its tasks in threads of this interpreter."""
+    isolated: Any = getattr(concurrent.futures, "InterpreterPoolExecutor", ())  # Python 3.14
+    return isinstance(executor, concurrent.futures.ThreadPoolExecutor) and not isinstance(
+        executor, isolated
+    )
+
+
+class _ExecutorCrew(TaskCrew):
+    """Tasks of an executor whose workers are elsewhere."""
+
+    def __init__(self, call: MapCall, executor: Any) -> None:
+        super().__init__(call, FarSchedule)
+        self._executor = executor
+        self._packed_errands: dict[bool, bytes] = {}
+
+    def _submit(self, errand: Errand, parcel: Parcel, claim: Claim) -> Any:
+        packed = self._packed_errands.get(errand.is_value)
+        if packed is None:
+            packed = self._packed_errands[errand.is_value] = dumps(errand, REFERENCE)[0]
+        return self._executor.submit(run_packed, (self.token, errand.is_value), packed, parcel)
+
+    def _is_death(self, error: BaseException) -> bool:
+        # By its name where Dask runs the executor: importing it would be the larger part of a map.
+        is_killed = type(error).__name__ == "KilledWorker"
+        return is_killed or isinstance(error, concurrent.futures.BrokenExecutor)
+
+
+class _ThreadsCrew(_ExecutorCrew):
+    """Threads of an executor as workers, which are the map's own: nothing is pickled."""
+
+    def __init__(self, call: MapCall, executor: Any) -> None:
+        super().__init__(call, executor)
+        self._claims: list[deque[Claim | None]] = [deque() for _ in range(call.n_workers)]
+        self._reports: list[Iterator[Report]] = []
+
+    def start(self, work: Work) -> None:
+        """Make the workers ready; each runs a claim at a time."""
+        self._reports = [work(rank, claims.popleft) for rank, claims in enumerate(self._claims)]
+
+    def _send(self, rank: int, claim: Claim, before: tuple[int, ...]) -> None:
+        self._claims[rank].append(claim)
+        future = self._executor.submit(next, self._reports[rank], None)
+        self._launched(rank, Flight(claim, future, before))
+
+    def _report(self, rank: int, flight: Flight, reply: Any) -> Report | None:
+        if reply is None:  # the map around this one has stopped
+            self._n_open -= 1
+        return reply  # type: ignore[no-any-return]  # of the worker
+
+    def end(self) -> None:
+        """Let the threads end the items that they run, and wait for that."""
+        if self._flying:
+            self._call.schedule.stop()
+            futures = [flight.future for flight in self._flying.values()]
+            self._stop()
+            concurrent.futures.wait(futures)
+            self._flying.clear()
+        for reports in self._reports:
+            with suppress(ValueError):  # interrupted before: it runs still
+                reports.close()  # type: ignore[attr-defined]  # a generator
+        self._reports = []

@@ -1,0 +1,400 @@
+r"""The worker processes of one map, as their coordinator sees them.
+
+::
+
+    start()     fork ---------------> worker 0: for report in work(0): send   --\
+                fork ---------------> worker 1: ...                           ---\
+    receive()   one poll() on the sockets and the sentinels of all workers  <----/
+    grant()     ------ claim -------> worker k: next_claim()
+    end()       kill, reap, close
+
+Guarantees
+    Whatever ends a worker before its work is done, `receive` raises WorkerDied at once: the kernel
+    tells of the death itself, so no pipe has to break first. What a dead worker had sent before is
+    received before. Reports are read one frame at a time: the coordinator holds one at most.
+    After `end`, no process, zombie or descriptor of the crew is left.
+
+Assumptions
+    See `process` and `transport`.
+
+Ownership
+    A crew belongs to the process that started it: in a forked copy of that, `end` does nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from signal import Signals
+from typing import Any
+
+from sharedarray import config, forks
+from sharedarray.errors import WorkerDied
+from sharedarray.workers.blas import limited_threads
+from sharedarray.workers.crew import NothingYet, Work
+from sharedarray.workers.interrupts import signals_blocked
+from sharedarray.workers.process import (
+    Lifeline,
+    Process,
+    flush_streams,
+    forking,
+    parents_own,
+    streams_kept,
+)
+from sharedarray.workers.reports import (
+    Failure,
+    Results,
+    failure_to_load,
+    portable,
+    text_of_traceback,
+)
+from sharedarray.workers.transport import (
+    CoordinatorEnd,
+    Frame,
+    PeerGone,
+    ProtocolError,
+    WorkerEnd,
+)
+
+__all__ = ["ProcessCrew"]
+
+# Seconds: what a process may need to begin its end after it has closed its socket, and how often to
+# look where the kernel has no sentinels.
+PATIENCE = 0.25
+TICK = 0.05
+# The kernel takes an int of milliseconds.
+LONGEST = 1e6
+
+
+class _Member:
+    """A worker: its process, and the coordinator's end of its socket."""
+
+    def __init__(self, rank: int, process: Process, end: CoordinatorEnd) -> None:
+        self.rank = rank
+        self.process = process
+        self.end = end
+        self.fault = ""
+        self.is_gone = False
+
+
+class ProcessCrew:
+    """Worker processes, see the module.
+
+    Parameters
+    ----------
+    n_workers : int
+        Ranks are 0 to ``n_workers - 1``.
+    item_of : callable
+        Tells which item a rank is running, None where it runs none.
+    settle : callable
+        What a new process does first, called with its rank.
+    """
+
+    RESULT = "The result of item"  # with its number in the text of an error
+
+    def __init__(
+        self,
+        n_workers: int,
+        item_of: Callable[[int], int | None],
+        settle: Callable[[int], None],
+    ) -> None:
+        self._n_workers = n_workers
+        self._settle = settle
+        self._item_of = item_of
+        self._owner = os.getpid()
+        self._members: list[_Member] = []
+        self._lifeline: Lifeline | None = None
+        self._poll = select.poll()
+        self._by_descriptor: dict[int, _Member] = {}
+        self._ready: deque[tuple[_Member, Frame]] = deque()
+        self._n_running = 0
+        self._has_sentinels = True
+        self._next_tick = 0.0
+        self._death: WorkerDied | None = None
+        self._n_oom_kills = 0
+        self._forks: list[int] = []
+        self._are_gone = True
+
+    def start(self, work: Work) -> None:
+        """Fork the workers; each sends the reports of ``work(rank, next_claim)``."""
+        self._n_oom_kills = config.oom_kills()
+        limited = limited_threads(config.share_for(self._n_workers))
+        with forking(), streams_kept(), limited, forks.recorded() as self._forks:
+            self._lifeline = Lifeline()
+            for rank in range(self._n_workers):
+                self._hire(rank, work, self._lifeline)
+
+    def _hire(self, rank: int, work: Work, lifeline: Lifeline) -> None:
+        member, theirs = self._enlist(rank)
+        try:
+            member.process.start(lambda: self._serve(rank, work, theirs), lifeline)
+        finally:
+            theirs.close()
+        self._attend(member)
+
+    def _enlist(self, rank: int) -> tuple[_Member, socket.socket]:
+        """Return a worker that is still to be forked, and its own end of its socket."""
+        ours, theirs = socket.socketpair()
+        parents_own(ours)
+        member = _Member(rank, Process(), CoordinatorEnd(ours))
+        self._members.append(member)
+        return member, theirs
+
+    def _attend(self, member: _Member) -> None:
+        """Watch a worker that was forked."""
+        self._n_running += 1
+        self._watch(member.end.socket.fileno(), member)
+        if member.process.sentinel is not None:
+            self._watch(member.process.sentinel, member)
+        else:
+            self._has_sentinels = False
+
+    def _watch(self, descriptor: int, member: _Member) -> None:
+        self._poll.register(descriptor, select.POLLIN)
+        self._by_descriptor[descriptor] = member
+
+    def _unwatch(self, descriptor: int) -> None:
+        if self._by_descriptor.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
+
+    def receive(self, timeout: float | None) -> tuple[int, Any] | None:
+        """Return the rank and the report of a worker; None when all have ended.
+
+        Raises
+        ------
+        NothingYet
+            If there is none for `timeout` seconds.
+        WorkerDied
+            If a worker has died.
+        """
+        self._check_owner()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            while self._ready:
+                member, frame = self._ready.popleft()
+                try:
+                    report = member.end.load(frame)
+                except BaseException as error:
+                    return member.rank, failure_to_load(error)
+                if report is not None:
+                    return member.rank, report
+            if self._death is not None:
+                try:
+                    raise self._death
+                finally:
+                    self._death = None  # or the exception and this frame would keep each other
+            if not self._n_running:
+                return None
+            self._look(deadline)
+
+    def _look(self, deadline: float | None) -> None:
+        """Wait until something happens, and take note of it."""
+        seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._has_sentinels:
+            seconds = TICK if seconds is None else min(seconds, TICK)
+        events = self._poll.poll(
+            None if seconds is None else math.ceil(min(seconds, LONGEST) * 1000)
+        )
+        if not events and deadline is not None and time.monotonic() >= deadline:
+            raise NothingYet
+        ended = []
+        if not self._has_sentinels and time.monotonic() >= self._next_tick:
+            living = [m for m in self._members if not m.is_gone]
+            ended = [m for m in living if m.process.ends_within(0)]
+            self._next_tick = time.monotonic() + TICK
+        for descriptor, event in events:
+            member = self._by_descriptor.get(descriptor)
+            if member is None:
+                continue
+            if event & select.POLLOUT:
+                member.end.flush()
+                self._want_to_write(member)
+            if descriptor == member.process.sentinel:
+                ended.append(member)
+            elif event & ~select.POLLOUT:
+                has_descriptors = self._read(member)
+                if member.end.is_at_end:
+                    self._unwatch(descriptor)
+                    ended.append(member)
+                if has_descriptors:  # the others wait, so that there are never many at once
+                    break
+        for member in ended:
+            self._see_off(member)
+
+    def _read(self, member: _Member) -> bool:
+        """Take what a worker has sent; return whether descriptors have come with it."""
+        try:
+            frames = member.end.read()
+        except ProtocolError:
+            member.fault = "something else than this package has written into its socket"
+            member.end.is_at_end = True
+            return False
+        self._ready.extend((member, frame) for frame in frames)
+        return any(descriptors for _, _, descriptors in frames)
+
+    def _see_off(self, member: _Member) -> None:
+        """Take leave of a worker that has ended or closed its socket, for better or worse."""
+        if member.is_gone:
+            return
+        if not member.process.ends_within(PATIENCE):
+            if config.is_exiting(member.process.pid):
+                return  # its end leads here again
+            member.fault = member.fault or "it has closed its socket, or runs another program"
+            member.process.kill()
+        # What it had sent first; a grandchild may still have the socket open. If it is much, its
+        # sentinel leads here again.
+        while not (member.end.is_at_end or member.end.is_drained):
+            self._read(member)
+            if self._ready:
+                return
+        self._dismiss(member)
+        is_fine = member.end.has_ended and not member.fault and member.process.exitcode in (0, None)
+        if not is_fine or member.end.has_offspring:
+            self._are_gone = False
+        if not is_fine and self._death is None:
+            self._death = self._report_deaths(member)
+
+    def _dismiss(self, member: _Member) -> None:
+        """Reap a worker and stop watching it."""
+        self._unwatch(member.end.socket.fileno())
+        if member.process.sentinel is not None:
+            self._unwatch(member.process.sentinel)
+        member.process.reap()
+        member.is_gone = True
+        self._n_running -= 1
+
+    def _report_deaths(self, first: _Member) -> WorkerDied:
+        """Return the exception for a death, and those that have happened with it."""
+        dead = [first]
+        for member in self._members:
+            if not member.is_gone and member.process.ends_within(0):
+                self._read(member)
+                while not (member.end.is_at_end or member.end.is_drained):
+                    self._read(member)
+                self._dismiss(member)
+                if not (member.end.has_ended and member.process.exitcode == 0):
+                    dead.append(member)
+        items = {m.rank: self._item_of(m.rank) for m in dead}
+        exitcode = first.process.exitcode
+        return WorkerDied(
+            "; ".join(self._describe(m, items[m.rank]) for m in dead),
+            first.rank,
+            first.process.pid,
+            exitcode,
+            -exitcode if exitcode is not None and exitcode < 0 else None,
+            tuple(item for item in items.values() if item is not None),
+        )
+
+    def _describe(self, member: _Member, item: int | None) -> str:
+        exitcode = member.process.exitcode
+        if member.fault:
+            what = f"was ended, because {member.fault}"
+        elif exitcode is None:
+            what = "has died; its exit status is unavailable"
+        elif exitcode >= 0:
+            what = f"has left with exit code {exitcode}"
+        else:
+            name = _signal_name(-exitcode)
+            what = f"was killed by {name}"
+            if name == "SIGKILL":
+                is_oom = config.oom_kills() > self._n_oom_kills
+                what += ", by the out-of-memory killer" if is_oom else " (possibly out of memory)"
+        where = "" if item is None else f" while it ran item {item}"
+        return f"worker {member.rank} (pid {member.process.pid}) {what}{where}"
+
+    def grant(self, rank: int, claim: Any) -> None:
+        """Send a worker its next claim, None for the end of its work."""
+        self._check_owner()
+        member = self._members[rank]
+        member.end.send(claim)
+        self._want_to_write(member)
+
+    def _want_to_write(self, member: _Member) -> None:
+        descriptor = member.end.socket.fileno()
+        if descriptor in self._by_descriptor:
+            wants = select.POLLIN | (select.POLLOUT if member.end.has_unsent else 0)
+            self._poll.modify(descriptor, wants)
+
+    def _check_owner(self) -> None:
+        if os.getpid() != self._owner:
+            raise RuntimeError("a map goes on only in the process that has started it")
+
+    def end(self) -> None:
+        """Kill who is still there, and give everything back."""
+        if os.getpid() != self._owner:
+            return
+        with signals_blocked():
+            for member in self._members:
+                self._are_gone = self._are_gone and member.is_gone
+                member.process.kill()
+            while self._members:
+                member = self._members[-1]
+                member.process.reap()
+                member.end.close()
+                self._members.pop()
+            self._n_running = 0
+            # Whoever was killed may leave children of its own behind.
+            forks.settle(self._forks, are_gone=self._are_gone)
+            self._forks = []
+            self._ready.clear()
+            if self._lifeline is not None:
+                self._lifeline.close()
+                self._lifeline = None
+
+    abandon = end
+
+    def _serve(self, rank: int, work: Work, socket: socket.socket) -> None:
+        """Be a worker: send what the work reports."""
+        end = WorkerEnd(socket)
+        pid = os.getpid()
+        try:
+            self._settle(rank)
+            for report in work(rank, end.next_claim):
+                if os.getpid() != pid:  # a child of the item that has come back from it
+                    os._exit(1)
+                if isinstance(report, Failure):
+                    flush_streams()  # the coordinator kills everybody when it hears of it
+                    end.send(portable(report))
+                    break
+                try:
+                    end.send(report, report.values)
+                except PeerGone:
+                    raise
+                except BaseException as error:  # pickling runs any code of the results
+                    end.send(portable(_unsent(report, error, self.RESULT)))
+                    break
+            end.end(has_offspring=forks.has_offspring())
+        except PeerGone:  # the coordinator: nobody is left who wants to hear of it
+            os._exit(1)
+        except BaseException as error:  # unpickling runs any code of the items
+            if os.getpid() != pid:
+                raise
+            with suppress(PeerGone):
+                end.send(portable(Failure(error, text_of_traceback(error))))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _unsent(results: Results, error: BaseException, what: str) -> Failure:
+    """Return the failure of the first item whose result does not travel."""
+    number = results.start
+    for item, value in enumerate(results.values, results.start):
+        try:
+            pickle.loads(pickle.dumps(value, 5))
+        except BaseException as found:  # see `_serve`
+            number, error = item, found
+            break
+    text = f"{what} {number} does not pickle and unpickle:\n{text_of_traceback(error)}"
+    return Failure(error, text)

@@ -1,0 +1,1 @@
+"""Sums, extremes and other reductions, and cumulative ones."""

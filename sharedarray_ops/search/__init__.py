@@ -1,0 +1,1 @@
+"""Search sorted tables, and count values in bins."""

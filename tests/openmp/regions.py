@@ -1,0 +1,31 @@
+"""What the tests of Parallel need: blocks on every backend, and how they fail."""
+
+from __future__ import annotations
+
+import pytest
+
+import sharedarray.functions.sharing  # noqa: F401 - how Shared makes its arrays
+from sharedarray.errors import ParallelException
+from sharedarray.openmp.parallel import Parallel
+from tests.workers.clock import within
+from tests.workers.support import BACKENDS
+
+KINDS = [*((backend, n) for backend in BACKENDS for n in (2, 3)), ("serial", 1), ("process", 0)]
+several = pytest.mark.parametrize(("backend", "n"), [kind for kind in KINDS if kind[1] > 1])
+each_kind = pytest.mark.parametrize(("backend", "n"), KINDS)
+
+SOON = 2  # seconds, in which a block has to end
+
+
+def run(kind, body, *variables):
+    """Run a body on a backend and a number of ranks, and return the Parallel."""
+    p = Parallel(*variables, num_threads=kind[1], backend=kind[0])
+    p.run(body)
+    return p
+
+
+def failure_of(body, n=2, backend="process", match=None):
+    """Return what comes out of a block."""
+    with within(SOON), pytest.raises(ParallelException, match=match) as caught:
+        run((backend, n), body)
+    return caught.value
