@@ -70,7 +70,7 @@ from sharedarray.functions import (
     unique,
     var,
 )
-from sharedarray.functions.switch import get_parallel, parallel, set_parallel
+from sharedarray.functions.thresholds import numpy_only
 from sharedarray.lazy import facade as _facade
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.cache import release_cache
@@ -164,7 +164,6 @@ __all__ = [
     "full_like",
     "get_debug",
     "get_num_workers",
-    "get_parallel",
     "histogram",
     "lexsort",
     "list_named",
@@ -178,9 +177,9 @@ __all__ = [
     "nanmin",
     "nansum",
     "num_workers",
+    "numpy_only",
     "ones",
     "ones_like",
-    "parallel",
     "partition",
     "percentile",
     "prod",
@@ -191,7 +190,6 @@ __all__ = [
     "searchsorted",
     "set_debug",
     "set_num_workers",
-    "set_parallel",
     "show_config",
     "sort",
     "std",

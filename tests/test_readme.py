@@ -10,7 +10,7 @@ import pytest
 
 from sharedarray import config
 from sharedarray.cli import main as cli
-from sharedarray.functions import common
+from sharedarray.functions import thresholds
 from sharedarray.memory import cache
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,10 +128,10 @@ def test_environment_variables():
 @pytest.mark.parametrize(
     ("function", "limit"),
     [
-        ("argsort", common.MIN_ARGSORT),
-        ("sort", common.MIN_SORT),
-        ("sum", common.MIN_SUM),
-        ("fromfile", common.MIN_FROMFILE),
+        ("argsort", thresholds.MIN_ARGSORT),
+        ("sort", thresholds.MIN_SORT),
+        ("sum", thresholds.MIN_SUM),
+        ("fromfile", thresholds.MIN_FROMFILE),
     ],
 )
 def test_sizes_from_which_it_is_parallel(function, limit):

@@ -19,8 +19,9 @@ from sharedarray.files.progress import (
     reporting_bytes,
 )
 from sharedarray.files.streams import is_stream, read_stream
-from sharedarray.functions.common import MIN_FROMFILE, check_pool, numpy_errors, pool_for
+from sharedarray.functions.common import check_pool, numpy_errors, pool_for
 from sharedarray.functions.dask import by_dask
+from sharedarray.functions.thresholds import MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.unfinished import shortened, unlinked_on_error
@@ -190,7 +191,7 @@ class _Request(NamedTuple):
     @property
     def is_large(self) -> bool:
         """Return whether it pays to read in parallel."""
-        return self.nbytes >= MIN_FROMFILE
+        return pays(self.nbytes, MIN_FROMFILE)
 
 
 def _request(

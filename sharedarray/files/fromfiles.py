@@ -20,13 +20,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
 from sharedarray.files.streams import check_readable
-from sharedarray.functions.common import (
-    MIN_FILE,
-    MIN_FROMFILE,
-    check_pool,
-    numpy_errors,
-    pool_for,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, pool_for
+from sharedarray.functions.thresholds import MIN_FILE, MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.unfinished import shortened, unlinked_on_error
@@ -130,8 +125,9 @@ def fromfiles(
     ends = np.cumsum(n_items) * item.itemsize
     out = creation.empty(int(n_items.sum()), item, name=name, reserve=reserve)
     raw = out.view(np.ndarray).reshape(-1).view(np.uint8)
-    pays = raw.size >= MIN_FROMFILE and (pool is not None or raw.size >= MIN_FILE * len(names))
-    workers = pool_for(pool if pays else None, parallel=pays)
+    are_large = pool is not None or raw.size >= MIN_FILE * len(names)
+    is_parallel = are_large and pays(raw.size, MIN_FROMFILE)
+    workers = pool_for(pool if is_parallel else None, parallel=is_parallel)
     with unlinked_on_error(name):
         with numpy_errors(), reporting_bytes(progress, raw.size) as reports:
             watched, touch = reports.watching(workers), pages.populator(out)

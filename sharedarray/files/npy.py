@@ -20,13 +20,8 @@ from sharedarray.files.npyformat import (
 from sharedarray.files.npz import NpzFile
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
 from sharedarray.files.tofile import output, write_out
-from sharedarray.functions.common import (
-    MIN_FROMFILE,
-    check_pool,
-    numpy_errors,
-    plain,
-    pool_for,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
+from sharedarray.functions.thresholds import MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.unfinished import unlinked_on_error
@@ -191,7 +186,7 @@ def load(
             stack.pop_all()  # the archive has the file now
             return archive
         header = read_header(handle, max_header_size)
-        if header is None or header.nbytes < MIN_FROMFILE:
+        if header is None or not pays(header.nbytes, MIN_FROMFILE):
             handle.seek(start)
             found = np.load(handle, allow_pickle=False, max_header_size=max_header_size)
             result = creation.asarray(found, name=name, reserve=reserve)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from sharedarray.files.npyformat import Header, bytes_of, read_header
 from sharedarray.files.progress import Progress, Reports, reporting_bytes
-from sharedarray.functions.common import MIN_FROMFILE, numpy_errors, pool_for
+from sharedarray.functions.common import numpy_errors, pool_for
+from sharedarray.functions.thresholds import MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray_ops.files import checksums, reading
 from sharedarray_ops.pool import Pool
@@ -169,7 +170,7 @@ class NpzFile(Mapping[str, Any]):
         is_plain = not info.compress_type and not info.flag_bits & _IS_ENCRYPTED
         is_whole = info.file_size == header_nbytes + header.nbytes
         with numpy_errors(), reporting_bytes(self._progress, header.nbytes) as reports:
-            if is_plain and is_whole and header.nbytes >= MIN_FROMFILE:
+            if is_plain and is_whole and pays(header.nbytes, MIN_FROMFILE):
                 self._read_stored(info, header_nbytes, target, pages.populator(out), reports)
             else:
                 _read_member(member, target, reports)

@@ -15,15 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.files.handles import has_own_descriptor, is_path, unwrapped
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
-from sharedarray.functions.common import (
-    MIN_TOFILE,
-    MIN_TOFILE_COPIED,
-    check_pool,
-    numpy_errors,
-    plain,
-    pool_for,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
 from sharedarray.functions.dask import by_dask, is_dask
+from sharedarray.functions.thresholds import MIN_TOFILE, MIN_TOFILE_COPIED, pays
 from sharedarray.memory.array import implements
 from sharedarray_ops.files import writing
 from sharedarray_ops.files.replacing import place_of, replacing
@@ -176,7 +170,7 @@ def write_out(
 ) -> None:
     """Write a header and an array in C order to what `output` yields; move its position behind."""
     min_nbytes = MIN_TOFILE if array.flags.c_contiguous else MIN_TOFILE_COPIED
-    workers = pool_for(pool) if array.nbytes >= min_nbytes else Caller()
+    workers = pool_for(pool) if pays(array.nbytes, min_nbytes) else Caller()
     n_bytes = len(header) + array.nbytes
     with numpy_errors(), reporting_bytes(progress, array.nbytes) as reports:
         if not _has_position(handle):

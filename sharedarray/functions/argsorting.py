@@ -7,17 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from sharedarray.functions.common import (
-    MIN_ARGSORT,
-    MIN_ARGSORT_WORKERS,
-    MIN_LINES,
-    check_pool,
-    numpy_errors,
-    plain,
-    pool_for,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
 from sharedarray.functions.dask import by_dask, is_dask
 from sharedarray.functions.sortargs import Request, numpy_options, numpy_sorts, requested
+from sharedarray.functions.thresholds import MIN_ARGSORT, MIN_ARGSORT_WORKERS, MIN_LINES, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.registry import is_shared
@@ -113,7 +106,7 @@ def argsort(
         source, axis = source.reshape(-1), -1
     options = (kind, order, stable, descending, out, dtype)
     if all(option is None for option in options):  # at once: few elements take 10 to 1000 us
-        if source.size < MIN_ARGSORT:
+        if not pays(source.size, MIN_ARGSORT):
             return creation.copy(np.argsort(source, axis, stable=True))
         if source.ndim == 1 and axis in (-1, 0) and _are_few(source):
             result = creation.empty(source.shape, np.intp)
@@ -125,8 +118,8 @@ def argsort(
     if _is_for_numpy(source, request):
         found = np.argsort(source, axis, order=order, **numpy_options(True, descending))
         return _delivered(found, out, index_dtype)
-    minimum = MIN_ARGSORT_WORKERS if source.ndim == 1 else MIN_LINES
-    workers = pool_for(pool, parallel=source.size >= minimum)
+    least = MIN_ARGSORT_WORKERS if source.ndim == 1 else MIN_LINES
+    workers = pool_for(pool, parallel=pays(source.size, least))
     with numpy_errors():
         target = _target(source, out, pool)
         _argsort(source, target.view(np.ndarray), request, workers)
@@ -147,7 +140,7 @@ def _is_for_numpy(a: NDArray[Any], request: Request) -> bool:
         return True
     if request.descending and "descending" not in numpy_options(None, True):
         return False
-    return a.size < (MIN_ARGSORT if a.ndim == 1 else MIN_LINES)
+    return not pays(a.size, MIN_ARGSORT if a.ndim == 1 else MIN_LINES)
 
 
 def _are_few(a: NDArray[Any]) -> bool:
@@ -265,7 +258,7 @@ def lexsort(keys: Any, axis: int = -1, *, pool: Pool | None = None) -> SharedArr
     if not _are_sortable(arrays):
         return creation.asarray(np.lexsort(tuple(arrays), axis))
     np.lexsort([np.empty(0)] * len(arrays), axis)
-    workers = pool_for(pool, parallel=arrays[0].size >= MIN_ARGSORT_WORKERS)
+    workers = pool_for(pool, parallel=pays(arrays[0].size, MIN_ARGSORT_WORKERS))
     with numpy_errors():
         result = creation.empty(arrays[0].shape, np.intp)
         columns = [column for a in reversed(arrays) for column in columns_of(a)]
@@ -277,7 +270,7 @@ def _are_sortable(arrays: list[NDArray[Any]]) -> bool:
     return (
         np.intp(0).itemsize == 8
         and all(a.ndim == 1 and a.shape == arrays[0].shape for a in arrays)
-        and arrays[0].size >= MIN_ARGSORT
+        and pays(arrays[0].size, MIN_ARGSORT)
         # Some of the rest NumPy itself orders in another way there.
         and all(is_sortable(a.dtype) and a.dtype.kind in "biufmMS" for a in arrays)
     )

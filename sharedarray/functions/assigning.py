@@ -12,13 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray import config
-from sharedarray.functions.common import (
-    MIN_ASSIGN,
-    MIN_ASSIGN_MASK,
-    numpy_errors,
-    pool_for,
-)
-from sharedarray.functions.switch import get_parallel
+from sharedarray.functions.common import numpy_errors, pool_for
+from sharedarray.functions.thresholds import MIN_ASSIGN, MIN_ASSIGN_MASK, pays
 from sharedarray.functions.ufuncs import can_share, overlaps
 from sharedarray.memory import pages
 from sharedarray.memory.array import SharedArray, implements
@@ -77,7 +72,9 @@ def _copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -
 
 def _may_copy(dst: NDArray[Any], src: Any, casting: Any, where: Any) -> bool:
     """Return whether NumPy takes the arguments, and no conversion is to be warned of."""
-    if dst.size < MIN_ASSIGN_MASK or not isinstance(src, (np.ndarray, np.generic, int, float)):
+    if not pays(dst.size, MIN_ASSIGN_MASK) or not isinstance(
+        src, (np.ndarray, np.generic, int, float)
+    ):
         return False
     if where is not True and not (isinstance(where, np.ndarray) and where.dtype == np.bool_):
         return False
@@ -101,8 +98,8 @@ def _assign(
     is_copyto: bool = False,
 ) -> Any:
     """Set the elements of a plain view, those under a mask, or return NotImplemented."""
-    is_small = target.nbytes < MIN_ASSIGN if mask is None else target.size < MIN_ASSIGN_MASK
-    if is_small or not get_parallel():
+    least = (target.nbytes, MIN_ASSIGN) if mask is None else (target.size, MIN_ASSIGN_MASK)
+    if not pays(*least):
         return NotImplemented
     if not target.flags.writeable or not can_share(target) or overlaps(target):
         return NotImplemented

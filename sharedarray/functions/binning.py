@@ -8,14 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.common import (
-    MIN_BINCOUNT,
-    MIN_HISTOGRAM,
-    check_pool,
-    numpy_errors,
-    plain,
-    pool_for,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
+from sharedarray.functions.thresholds import MIN_BINCOUNT, MIN_HISTOGRAM, pays
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops.pool import Pool
@@ -152,7 +146,7 @@ def histogram(
     check_pool(pool)
     source, bins, weights = plain(a), _plain_or_as_is(bins), _plain_or_as_is(weights)
     counted = None
-    if weights is None and source.size >= MIN_HISTOGRAM and source.dtype.kind in "iufmM":
+    if weights is None and pays(source.size, MIN_HISTOGRAM) and source.dtype.kind in "iufmM":
         with numpy_errors():
             counted = _counted(source, bins, range, pool)
     if counted is None:
@@ -170,7 +164,7 @@ def _plain_or_as_is(a: Any) -> Any:
 
 def _is_countable(x: NDArray[Any]) -> bool:
     """Return whether there is a parallel way to count the values, and it pays."""
-    if x.ndim != 1 or x.size < MIN_BINCOUNT or x.dtype.kind not in "biu":
+    if x.ndim != 1 or not pays(x.size, MIN_BINCOUNT) or x.dtype.kind not in "biu":
         return False
     return np.can_cast(x.dtype, np.intp)
 

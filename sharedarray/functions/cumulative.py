@@ -8,14 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.common import (
-    MIN_CUMULATIVE,
-    check_pool,
-    numpy_errors,
-    plain,
-    pool_for,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
 from sharedarray.functions.reducing import by_numpy
+from sharedarray.functions.thresholds import MIN_CUMULATIVE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements, new_array
 from sharedarray_ops.pool import Pool
@@ -145,7 +140,7 @@ def _accumulated(
         return by_numpy(function, a, axis, dtype, out=out, pool=pool)
     source = plain(a)
     if dtype is None and source.dtype.kind in "biufc":
-        if source.size >= MIN_CUMULATIVE:
+        if pays(source.size, MIN_CUMULATIVE):
             made = _large(function, ufunc, source, axis, pool)
         else:
             made = _small(function, source, axis)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray.functions.common import MIN_TAKE
 from sharedarray.functions.selecting import take
+from sharedarray.functions.thresholds import MIN_TAKE, pays
 from sharedarray.memory.array import SharedArray, implements
 
 __all__: list[str] = []
@@ -18,7 +18,7 @@ __all__: list[str] = []
 def _getitem(self: SharedArray, index: NDArray[Any]) -> Any:
     """Return ``self[index]`` in private memory; NotImplemented where that is left to NumPy."""
     if (
-        index.size < MIN_TAKE
+        not pays(index.size, MIN_TAKE)
         or index.dtype.kind not in "iu"
         or not np.can_cast(index.dtype, np.intp)
         # Elsewhere the layout of NumPy's result is its own.

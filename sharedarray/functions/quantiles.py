@@ -10,14 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.functions import sorting
-from sharedarray.functions.common import (
-    MIN_QUANTILE,
-    MIN_QUANTILE_WORKERS,
-    check_pool,
-    numpy_errors,
-    pool_for,
-    refuse_dask,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, pool_for, refuse_dask
+from sharedarray.functions.thresholds import MIN_QUANTILE, MIN_QUANTILE_WORKERS, pays
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops.pool import Pool
@@ -223,7 +217,7 @@ def _quantiles(
     axes = _axes(a, axis, options.get("weights"))
     result: Any = None
     if axes is not None and len(axes) == a.ndim:
-        order = _Order(a, pool_for(pool, parallel=a.size >= MIN_QUANTILE_WORKERS))
+        order = _Order(a, pool_for(pool, parallel=pays(a.size, MIN_QUANTILE_WORKERS)))
         with numpy_errors(), suppress(_NotRankedError):
             result = function(RankedArray(a.shape, order), *q_plain, None, out, **options)
         if not order.is_known:
@@ -238,7 +232,11 @@ def _quantiles(
 
 def _axes(a: Any, axis: Any, weights: Any) -> tuple[int, ...] | None:
     """Return the axes to reduce where there is a parallel way, else None."""
-    if type(a) not in (np.ndarray, np.memmap) or a.size < MIN_QUANTILE or weights is not None:
+    if (
+        type(a) not in (np.ndarray, np.memmap)
+        or not pays(a.size, MIN_QUANTILE)
+        or weights is not None
+    ):
         return None
     if not selecting.is_selectable(a.dtype):
         return None

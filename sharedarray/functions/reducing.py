@@ -8,14 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray.functions.common import (
-    MIN_FAST_NBYTES,
-    MIN_FASTEST_NBYTES,
-    MIN_SLOW,
-    check_pool,
-    numpy_errors,
-    pool_for,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, pool_for
+from sharedarray.functions.thresholds import MIN_FAST_NBYTES, MIN_FASTEST_NBYTES, MIN_SLOW, pays
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray
 from sharedarray_ops.pool import Pool
@@ -121,11 +115,11 @@ def requested(
     anything unusual about the arguments, which NumPy may refuse. `fast` and `fastest` have the
     dtypes, as characters, that NumPy reduces at about the speed of the memory, and at no less.
     """
-    if type(a) not in _ARRAYS or a.size < (MIN_SLOW if min_size is None else min_size):
+    if type(a) not in _ARRAYS or not pays(a.size, MIN_SLOW if min_size is None else min_size):
         return None
-    if a.dtype.char in fast and a.nbytes < MIN_FAST_NBYTES:
+    if a.dtype.char in fast and not pays(a.nbytes, MIN_FAST_NBYTES):
         return None
-    if a.dtype.char in fastest and a.nbytes < MIN_FASTEST_NBYTES:
+    if a.dtype.char in fastest and not pays(a.nbytes, MIN_FASTEST_NBYTES):
         return None
     if a.dtype.kind not in kinds or not a.flags.aligned:
         return None

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from sharedarray.functions.common import MIN_SUM, check_pool, numpy_errors, pool_for
+from sharedarray.functions.common import check_pool, numpy_errors, pool_for
 from sharedarray.functions.reducing import NO_VALUE, Request, by_numpy, given, requested
+from sharedarray.functions.thresholds import MIN_SUM
 from sharedarray.memory.array import implements
 from sharedarray_ops.pool import Pool
 from sharedarray_ops.reduce import reduction

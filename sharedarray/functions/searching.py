@@ -7,13 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.common import (
-    MIN_SEARCHSORTED,
-    check_pool,
-    numpy_errors,
-    plain,
-    pool_for,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
+from sharedarray.functions.thresholds import MIN_SEARCHSORTED, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops import elementwise
@@ -177,7 +172,7 @@ def _common_dtype(a: NDArray[Any], b: NDArray[Any]) -> np.dtype[Any] | None:
 
 def _pays(table: NDArray[Any], needles: NDArray[Any], order: NDArray[Any] | None) -> bool:
     """Return whether there is a parallel way for the arrays, and it pays."""
-    if table.ndim != 1 or not table.size or needles.size < MIN_SEARCHSORTED:
+    if table.ndim != 1 or not table.size or not pays(needles.size, MIN_SEARCHSORTED):
         return False
     if order is None:
         return table.size <= MAX_TABLE * needles.size

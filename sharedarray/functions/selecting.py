@@ -10,15 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.functions import argsorting, sorting
-from sharedarray.functions.common import (
-    MIN_ARGPARTITION,
-    MIN_PARTITION,
-    MIN_TAKE,
-    check_pool,
-    numpy_errors,
-    plain,
-    pool_for,
-)
+from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
+from sharedarray.functions.thresholds import MIN_ARGPARTITION, MIN_PARTITION, MIN_TAKE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.registry import is_shared
@@ -144,7 +137,7 @@ def _is_parallel_output(
     shape: tuple[int, ...], a: NDArray[Any], index: NDArray[Any], out: Any, pool: Pool | None
 ) -> bool:
     """Return whether the workers may write what is taken."""
-    if math.prod(shape) < MIN_TAKE or a.dtype.hasobject:
+    if not pays(math.prod(shape), MIN_TAKE) or a.dtype.hasobject:
         return False
     if out is None:
         return True
@@ -311,7 +304,7 @@ def argpartition(
         source, axis = source.reshape(-1), -1
     n_places = _n_places(source, kth, axis, kind, order)
     is_quick = source.ndim == 1 and not _is_slow(source.dtype, n_places)
-    if not n_places or (is_quick and source.size < MIN_ARGPARTITION):
+    if not n_places or (is_quick and not pays(source.size, MIN_ARGPARTITION)):
         return creation.asarray(np.argpartition(source, kth, axis, kind, order))
     workers = pool_for(pool)
     result: SharedArray
@@ -334,7 +327,12 @@ def argpartition(
 def _n_places(a: NDArray[Any], kth: Any, axis: Any, kind: Any, order: Any) -> int:
     """Return at how many places to partition in parallel; 0 where NumPy does it, or raises."""
     places = np.asarray(kth)
-    if a.size < MIN_PARTITION or order is not None or kind != "introselect" or a.dtype.hasobject:
+    if (
+        not pays(a.size, MIN_PARTITION)
+        or order is not None
+        or kind != "introselect"
+        or a.dtype.hasobject
+    ):
         return 0
     if places.ndim > 1 or not places.size or places.dtype.kind not in "iu":
         return 0

@@ -7,19 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.common import (
+from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
+from sharedarray.functions.dask import by_dask, is_dask
+from sharedarray.functions.sortargs import Request, numpy_options, numpy_sorts, requested
+from sharedarray.functions.thresholds import (
     MIN_ARGSORT,
     MIN_LINES,
     MIN_SORT,
     MIN_SORT_HALF,
     MIN_SORT_SLOW,
-    check_pool,
-    numpy_errors,
-    plain,
-    pool_for,
+    pays,
 )
-from sharedarray.functions.dask import by_dask, is_dask
-from sharedarray.functions.sortargs import Request, numpy_options, numpy_sorts, requested
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops import elementwise
@@ -120,7 +118,7 @@ def sort(
         result = creation.copy(source)
         result.view(np.ndarray).sort(axis, kind, order, **numpy_options(stable, descending))
         return result
-    workers = pool_for(pool, parallel=source.size >= MIN_LINES)
+    workers = pool_for(pool, parallel=pays(source.size, MIN_LINES))
     with numpy_errors():
         if source.ndim == 1 and _is_ordered(source, request, workers):
             return _gathered(source, request, workers)
@@ -153,7 +151,7 @@ def _sort_method(
     if request is None or _is_for_numpy(plain, request):
         plain.sort(axis, kind, order, **numpy_options(stable, descending))
         return
-    workers = pool_for(pool, parallel=plain.size >= MIN_LINES)
+    workers = pool_for(pool, parallel=pays(plain.size, MIN_LINES))
     with numpy_errors():
         _sort_in_place(plain, request, workers)
 
@@ -173,7 +171,7 @@ def _is_for_numpy(a: NDArray[Any], request: Request) -> bool:
 
 
 def _is_below_all(a: NDArray[Any]) -> bool:
-    return a.size < (_min_sort(a.dtype) if a.ndim == 1 else MIN_LINES)
+    return not pays(a.size, _min_sort(a.dtype) if a.ndim == 1 else MIN_LINES)
 
 
 def _min_sort(dtype: np.dtype[Any]) -> int:

@@ -15,15 +15,8 @@ from numpy._core import umath  # no public name leads to the ufunc behind np.cli
 from numpy.typing import NDArray
 
 from sharedarray import config
-from sharedarray.functions.common import (
-    MIN_CHEAP,
-    MIN_CHEAP_GIVEN,
-    MIN_DEAR,
-    MIN_MIDDLE,
-    numpy_errors,
-    pool_for,
-)
-from sharedarray.functions.switch import get_parallel
+from sharedarray.functions.common import numpy_errors, pool_for
+from sharedarray.functions.thresholds import MIN_CHEAP, MIN_CHEAP_GIVEN, MIN_DEAR, MIN_MIDDLE, pays
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.flags import Flags
 from sharedarray.memory.results import recycled
@@ -65,7 +58,7 @@ def _thresholds() -> dict[Any, int]:
 # From how many elements of the result on a ufunc runs in parallel. Others are not NumPy's own:
 # whether they may run in several threads, nobody says.
 MIN_SIZE = _thresholds()
-LEAST.update({ufunc: int(size) for ufunc, size in MIN_SIZE.items()})
+LEAST.update(MIN_SIZE)
 
 _ARRAYS = frozenset((np.ndarray, SharedArray, np.memmap))
 # bool, integers, floats, complex numbers, times: loops without the GIL.
@@ -101,9 +94,9 @@ def _array_ufunc(
     call = _Call.of(ufunc, inputs, kwargs)
     if call is not None and least == MIN_CHEAP and not call.makes_large_results:
         least = MIN_CHEAP_GIVEN
-    if call is None or call.size < _least(least, inputs):
+    if call is None or not pays(call.size, _least(least, inputs)):
         return NotImplemented
-    if not get_parallel() or config.get_num_workers() < 2:
+    if config.get_num_workers() < 2:
         return NotImplemented
     return call.run(flags)
 

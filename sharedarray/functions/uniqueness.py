@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.functions import argsorting, sorting
-from sharedarray.functions.common import (
+from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
+from sharedarray.functions.thresholds import (
     MIN_UNIQUE,
     MIN_UNIQUE_INTEGERS,
     MIN_UNIQUE_SORTED,
     MIN_UNIQUE_WORKERS,
-    check_pool,
-    numpy_errors,
-    plain,
-    pool_for,
+    pays,
 )
 from sharedarray.memory import creation
 from sharedarray.memory.array import implements
@@ -115,7 +113,7 @@ def _unique(
     pool: Pool | None,
 ) -> Any:
     """Return what `unique` does for arguments that have a parallel way; else None."""
-    workers = pool_for(pool, parallel=a.size >= MIN_UNIQUE_WORKERS)
+    workers = pool_for(pool, parallel=pays(a.size, MIN_UNIQUE_WORKERS))
     flat = a.reshape(-1)
     order = np.empty(0, np.intp)
     if return_index or return_inverse:
@@ -154,7 +152,7 @@ def _is_parallel(
     min_size = MIN_UNIQUE if return_index or return_inverse else MIN_UNIQUE_SORTED
     if _HASHES and a.dtype.kind in "iu" and not (return_index or return_inverse or return_counts):
         min_size = MIN_UNIQUE_INTEGERS
-    if a.size < min_size or not (a.dtype.kind in "biumM" or a.dtype.char in "efd"):
+    if not pays(a.size, min_size) or not (a.dtype.kind in "biumM" or a.dtype.char in "efd"):
         return False
     return axis is None or (a.ndim == 1 and type(axis) is int and axis in (0, -1))
 

@@ -1,5 +1,4 @@
 import contextvars
-import operator
 import threading
 
 import numpy as np
@@ -8,90 +7,93 @@ import pytest
 import sharedarray
 from sharedarray import SharedArray
 from sharedarray.functions import sorting
-from sharedarray.functions.switch import Threshold, get_parallel, parallel, set_parallel
+from sharedarray.functions.thresholds import is_numpy_only, numpy_only, pays
 from tests.functions.ufunc_support import N, small_ufuncs
 
 
 @pytest.fixture
 def everywhere():
     yield
-    set_parallel(True)
+    numpy_only(False)
 
 
 def test_default_and_blocks():
-    assert get_parallel() is True
-    with parallel(False):
-        assert get_parallel() is False
-        with parallel():
-            assert get_parallel() is True
-        assert get_parallel() is False
-    assert get_parallel() is True
+    assert is_numpy_only() is False
+    with numpy_only():
+        assert is_numpy_only() is True
+        with numpy_only(False):
+            assert is_numpy_only() is False
+        assert is_numpy_only() is True
+    assert is_numpy_only() is False
 
 
 def test_block_ends_with_an_exception():
-    with pytest.raises(KeyError), parallel(False):
+    with pytest.raises(KeyError), numpy_only():
         raise KeyError
-    assert get_parallel()
+    assert not is_numpy_only()
 
 
 def test_process_and_block(everywhere):
-    set_parallel(False)
-    assert get_parallel() is False
-    with parallel(True):
-        assert get_parallel() is True
-    assert get_parallel() is False
-    set_parallel(1)
-    assert get_parallel() is True
+    numpy_only()
+    assert is_numpy_only() is True
+    with numpy_only(False):
+        assert is_numpy_only() is False
+    assert is_numpy_only() is True
+    numpy_only(0)
+    assert is_numpy_only() is False
+
+
+def test_one_object_for_several_blocks(everywhere):
+    only = numpy_only()
+    assert repr(only) == "numpy_only(True)"
+    with only, only:
+        assert is_numpy_only()
+    with numpy_only(False):
+        with only:
+            assert is_numpy_only()
+        assert not is_numpy_only()
 
 
 def test_block_holds_in_its_context_only(everywhere):
     seen = []
 
     def look():
-        seen.append(get_parallel())
+        seen.append(is_numpy_only())
 
-    with parallel(False):
+    with numpy_only():
         context = contextvars.copy_context()
         for target in (look, lambda: context.run(look)):
             thread = threading.Thread(target=target, name="sharedarray-test")
             thread.start()
             thread.join()
-    set_parallel(False)
+    numpy_only()
     thread = threading.Thread(target=look, name="sharedarray-test")
     thread.start()
     thread.join()
-    assert seen[-1] is False
-    assert seen[1] is False
+    assert seen[-1] is True
+    assert seen[1] is True
     if not getattr(__import__("sys").flags, "thread_inherit_context", False):
-        assert seen[0] is True
+        assert seen[0] is False
 
 
 def test_workers_have_the_setting():
-    with parallel(False):
+    with numpy_only():
         for backend in ("thread", "process", "serial"):
             pool = sharedarray.MapReduce(backend, np=2)
-            assert pool.map(lambda _: get_parallel(), range(2)) == [False] * 2
+            assert pool.map(lambda _: is_numpy_only(), range(2)) == [True] * 2
 
 
 @pytest.mark.parametrize("size", [0, 9, 10, 11])
-def test_threshold(size):
-    at = Threshold(10)
-    for op in (operator.lt, operator.le, operator.gt, operator.ge):
-        assert op(size, at) == op(size, 10)
-        assert op(at, size) == op(10, size)
-    with parallel(False):
-        assert size < at
-        assert not size >= at
-        assert not size > at
-        assert at > size
-        assert not at <= size
-    assert (at, hash(at), at + 1) == (10, hash(10), 11)
+def test_what_pays(size):
+    assert pays(size, 10) is (size >= 10)
+    with numpy_only():
+        assert not pays(size, 10)
 
 
 def test_ufuncs_and_assignment_are_numpy_itself(monkeypatch):
     a = sharedarray.arange(float(N))
     with small_ufuncs(monkeypatch) as calls:
-        with parallel(False):
+        with numpy_only():
             a += 1
             assert type(np.exp(-a)) is np.ndarray
             a[...] = 2
@@ -106,7 +108,7 @@ def test_ufuncs_and_assignment_are_numpy_itself(monkeypatch):
 
 
 def test_functions_with_thresholds(monkeypatch):
-    monkeypatch.setattr(sorting, "MIN_SORT", Threshold(40))
+    monkeypatch.setattr(sorting, "MIN_SORT", 40)
     asked = []
     monkeypatch.setattr(
         sorting,
@@ -114,7 +116,7 @@ def test_functions_with_thresholds(monkeypatch):
         lambda *args, real=sorting.pool_for, **kw: asked.append(1) or real(*args, **kw),
     )
     a = sharedarray.array(np.arange(100.0)[::-1])
-    with parallel(False):
+    with numpy_only():
         assert type(np.sort(a)) is SharedArray
         assert not asked
     assert np.sort(a)[0] == 0

@@ -1,0 +1,159 @@
+"""From which sizes on our ways are taken, and the switch that leaves every call to NumPy.
+
+::
+
+    with numpy_only():      in this context
+      > numpy_only(True)    the whole process
+
+`pays` is where an operation asks, once it knows the size.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+
+__all__ = [
+    "MIN_ARGPARTITION",
+    "MIN_ARGSORT",
+    "MIN_ARGSORT_WORKERS",
+    "MIN_ASSIGN",
+    "MIN_ASSIGN_MASK",
+    "MIN_BINCOUNT",
+    "MIN_CHEAP",
+    "MIN_CHEAP_GIVEN",
+    "MIN_CUMULATIVE",
+    "MIN_DEAR",
+    "MIN_FASTEST_NBYTES",
+    "MIN_FAST_NBYTES",
+    "MIN_FILE",
+    "MIN_FROMFILE",
+    "MIN_HISTOGRAM",
+    "MIN_LINES",
+    "MIN_MIDDLE",
+    "MIN_PARTITION",
+    "MIN_QUANTILE",
+    "MIN_QUANTILE_WORKERS",
+    "MIN_SEARCHSORTED",
+    "MIN_SLOW",
+    "MIN_SORT",
+    "MIN_SORT_HALF",
+    "MIN_SORT_SLOW",
+    "MIN_SUM",
+    "MIN_TAKE",
+    "MIN_TOFILE",
+    "MIN_TOFILE_COPIED",
+    "MIN_UNIQUE",
+    "MIN_UNIQUE_INTEGERS",
+    "MIN_UNIQUE_SORTED",
+    "MIN_UNIQUE_WORKERS",
+    "is_numpy_only",
+    "numpy_only",
+    "pays",
+]
+
+# From these sizes on our way wins against one call of NumPy: medians on two cores, NumPy 2.4 with
+# AVX-512. Elements, except for files and assignment: bytes.
+MIN_SORT = 1 << 20
+MIN_SORT_SLOW = 1 << 16  # dtypes that NumPy sorts without SIMD: 8-bit, times
+MIN_SORT_HALF = 1 << 18  # float16: there are 65,536 values to count
+MIN_ARGSORT = 1 << 12  # in the caller: packing alone makes it 2 to 10 times as fast
+MIN_ARGSORT_WORKERS = 1 << 19
+MIN_LINES = 1 << 17  # of all lines together, where each of them is shorter than it has to be
+# Elementwise functions by their cost, for elements of 8 bytes: up to half a nanosecond, about one,
+# more. The workers are awake in 50 us where the machine is quiet, in 300 us where it is not. The
+# first ones take what the memory takes: into a large new result, for whose pages NumPy waits, they
+# gain early; into memory that is given, or a narrow result, late and little.
+MIN_CHEAP = 1 << 22
+MIN_CHEAP_GIVEN = 1 << 25
+MIN_MIDDLE = 1 << 21
+MIN_DEAR = 1 << 18
+MIN_ASSIGN = 1 << 27
+MIN_ASSIGN_MASK = 1 << 19
+MIN_BINCOUNT = 1 << 20
+MIN_HISTOGRAM = 1 << 18
+MIN_PARTITION = 1 << 20
+MIN_ARGPARTITION = 1 << 23  # at one place, where NumPy has SIMD for it
+MIN_QUANTILE = 1 << 16  # in the caller: selecting alone makes it 2 to 5 times as fast
+MIN_QUANTILE_WORKERS = 1 << 19
+MIN_SEARCHSORTED = 1 << 16
+# Other reductions: what NumPy does at the speed of the memory, in bytes; what takes it a nanosecond
+# and more for an element, in elements.
+MIN_FAST_NBYTES = 1 << 26
+MIN_FASTEST_NBYTES = 1 << 27  # in one pass of SIMD: extremes, counts, sums of integers
+MIN_SLOW = 1 << 20
+MIN_CUMULATIVE = 1 << 21
+MIN_SUM = 1 << 21
+MIN_TAKE = 1 << 19
+MIN_UNIQUE = 1 << 20  # with indices
+MIN_UNIQUE_SORTED = 1 << 22  # where NumPy sorts as well, and only finds the first ones more slowly
+MIN_UNIQUE_INTEGERS = 1 << 14  # in the caller: NumPy looks integers up in a hash table from 2.3 on
+MIN_UNIQUE_WORKERS = 1 << 18
+MIN_FROMFILE = 1 << 24
+# Of each of several files, in the mean: opening a file holds the GIL.
+MIN_FILE = 1 << 16
+# To write, where the elements lie in C order and where they have to be brought into it.
+MIN_TOFILE = 1 << 26
+MIN_TOFILE_COPIED = 1 << 20
+
+_process = False
+_context: ContextVar[bool | None] = ContextVar("sharedarray_numpy_only", default=None)
+
+
+class numpy_only:  # noqa: N801 - called as a function, as `numpy.errstate` is
+    """Leave NumPy's functions to NumPy itself, whatever the size of the arrays.
+
+    Called as a function, it holds for the whole process, until the next call; in a ``with``
+    statement for the block, in its context (`contextvars`): not in other threads, except in those
+    that run in a copy of it. Blocks nest.
+
+    Parameters
+    ----------
+    enabled : bool, default True
+        If False, they run in parallel again.
+
+    Notes
+    -----
+    Results that are promised to be SharedArrays still are. Pools (`MapReduce` ...) work as before:
+    it is about functions that choose for themselves, also where they are given a pool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sharedarray
+    >>> a = sharedarray.arange(5_000_000)
+    >>> with sharedarray.numpy_only():
+    ...     first = np.sort(a)
+    >>> sharedarray.numpy_only()  # until
+    numpy_only(True)
+    >>> sharedarray.numpy_only(False)
+    numpy_only(False)
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        global _process
+        self._enabled = bool(enabled)
+        self._before, _process = _process, self._enabled
+        self._tokens: list[Token[bool | None]] = []
+
+    def __repr__(self) -> str:
+        return f"numpy_only({self._enabled})"
+
+    def __enter__(self) -> None:
+        global _process
+        if not self._tokens:
+            _process = self._before  # the block is what was meant
+        self._tokens.append(_context.set(self._enabled))
+
+    def __exit__(self, *exception: object) -> None:
+        _context.reset(self._tokens.pop())
+
+
+def is_numpy_only() -> bool:
+    """Return whether every call is left to NumPy here."""
+    here = _context.get()
+    return _process if here is None else here
+
+
+def pays(size: int, least: int) -> bool:
+    """Return whether our way is to be taken: for large arrays, unless it is switched off."""
+    return size >= least and not is_numpy_only()
