@@ -19,8 +19,8 @@ from sharedarray.files.progress import (
     reporting_bytes,
 )
 from sharedarray.files.streams import is_stream, read_stream
-from sharedarray.functions.common import check_pool, numpy_errors, pool_for
-from sharedarray.functions.dask import by_dask
+from sharedarray.functions.inputs import by_dask
+from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray

@@ -20,7 +20,8 @@ from sharedarray.files.npyformat import (
 from sharedarray.files.npz import NpzFile
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
 from sharedarray.files.tofile import output, write_out
-from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
+from sharedarray.functions.inputs import plain
+from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sharedarray.files.npyformat import Header, bytes_of, read_header
 from sharedarray.files.progress import Progress, Reports, reporting_bytes
-from sharedarray.functions.common import numpy_errors, pool_for
+from sharedarray.functions.pools import numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray_ops.files import checksums, reading

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.files.handles import has_own_descriptor, is_path, unwrapped
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
-from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
-from sharedarray.functions.dask import by_dask, is_dask
+from sharedarray.functions.inputs import by_dask, is_dask, plain
+from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_TOFILE, MIN_TOFILE_COPIED, pays
 from sharedarray.memory.array import implements
 from sharedarray_ops.files import writing

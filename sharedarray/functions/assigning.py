@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray import config
-from sharedarray.functions.common import numpy_errors, pool_for
+from sharedarray.functions.pools import numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_ASSIGN, MIN_ASSIGN_MASK, pays
 from sharedarray.functions.ufuncs import can_share, overlaps
 from sharedarray.memory import pages
