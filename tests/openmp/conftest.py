@@ -1,4 +1,4 @@
-"""What holds for the tests of the workers holds here."""
+"""The fixtures of the tests of workers, for blocks too."""
 
 from tests.workers.conftest import fork_calls, plain_settings, pytest_pyfunc_call, restless
 

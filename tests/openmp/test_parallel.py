@@ -10,9 +10,9 @@ import pytest
 
 import sharedarray
 from sharedarray.openmp.parallel import Parallel, Private, Reduction, Shared
-from tests.openmp.regions import each_kind, run, several
-from tests.workers.meeting import LIMIT, Event, Meeting
+from tests.openmp.blocks import each_kind, run, several
 from tests.workers.support import BACKENDS
+from tests.workers.synchronization import LIMIT, Event, Rendezvous
 
 with_or_without = pytest.mark.parametrize("has_construct", [True, False])
 nothing = contextlib.nullcontext()
@@ -200,12 +200,12 @@ def test_sections_run_at_the_same_time(backend, n):
 
 def count_up(kind, block_of, patience=0.1):
     """Let each rank add 1 in a block, and meet the others in there where it can."""
-    counter, meeting = sharedarray.zeros(1, int), Meeting(2, patience)
+    counter, rendezvous = sharedarray.zeros(1, int), Rendezvous(2, patience)
 
     def body(p):
         with block_of(p):
             old = int(counter[0])
-            meeting.attend()
+            rendezvous.wait()
             counter[0] = old + 1
 
     run(kind, body)

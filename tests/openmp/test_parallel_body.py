@@ -9,9 +9,9 @@ import pytest
 
 import sharedarray
 from sharedarray.openmp.parallel import Parallel, Private, Reduction, Shared
-from tests.openmp.regions import failure_of, run, several
-from tests.workers.meeting import Event
+from tests.openmp.blocks import failure_of, run, several
 from tests.workers.support import each_backend
+from tests.workers.synchronization import Event
 
 
 def test_ranks_draw_different_numbers():

@@ -13,10 +13,10 @@ import sharedarray
 from sharedarray import LostExceptionType, WorkerDied, WorkerException
 from sharedarray.errors import ParallelException
 from sharedarray.openmp.parallel import Parallel, Shared
-from tests.openmp.regions import SOON, failure_of
+from tests.openmp.blocks import SOON, failure_of
 from tests.workers.clock import naps, within
-from tests.workers.meeting import Event
 from tests.workers.support import each_backend, end_script, run_script, start_script, until_asleep
+from tests.workers.synchronization import Event
 
 # What a rank does (78, 79)
 

@@ -10,7 +10,7 @@ import pytest
 import sharedarray.functions.sharing  # noqa: F401 - how Shared makes its arrays
 from sharedarray.errors import ParallelException
 from sharedarray.openmp.parallel import Parallel
-from tests.openmp.regions import SOON
+from tests.openmp.blocks import SOON
 from tests.workers.clock import within
 
 # What `odd` takes another way through than the other ranks, to the end of the block.

@@ -7,8 +7,8 @@ import pytest
 
 import sharedarray
 from sharedarray.openmp.parallel import Parallel, Private
-from tests.openmp.regions import each_kind, run, several
-from tests.workers.meeting import LIMIT, Event, Log
+from tests.openmp.blocks import each_kind, run, several
+from tests.workers.synchronization import LIMIT, Event, Log
 
 SCHEDULES = ["static", ("static", 2), "dynamic", ("dynamic", 3), "guided", ("guided", 2)]
 

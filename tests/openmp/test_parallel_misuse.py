@@ -10,7 +10,7 @@ import pytest
 import sharedarray
 from sharedarray.errors import ParallelException
 from sharedarray.openmp.parallel import Parallel, Private
-from tests.openmp.regions import failure_of
+from tests.openmp.blocks import failure_of
 from tests.workers.support import each_backend
 
 

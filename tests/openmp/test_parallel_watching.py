@@ -15,10 +15,10 @@ from sharedarray import MapReduce, ParallelException, StopProcessGroup, WorkerDi
 from sharedarray.openmp.loops import in_parts
 from sharedarray.openmp.parallel import Parallel, Reduction
 from sharedarray.openmp.rank import Rank
-from tests.openmp.regions import SOON, failure_of
+from tests.openmp.blocks import SOON, failure_of
 from tests.workers.clock import within
-from tests.workers.meeting import Event
 from tests.workers.support import each_backend
+from tests.workers.synchronization import Event
 
 N = 100_000  # items of 5 ms: nobody waits for the end of such a loop
 

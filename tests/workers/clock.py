@@ -1,6 +1,6 @@
-"""Time as tests measure it: seconds for which the whole machine stands still do not count.
+"""Time limits of tests, which leave out the seconds for which the whole machine stands still.
 
-A virtual machine that others have pushed aside does nothing for seconds, and its clock goes on.
+A virtual machine that the host does not schedule does nothing for seconds, and its clock goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Stopwatch", "naps", "stopwatch", "within"]
 
 
 def naps(seconds: float, nap: float = 0.001) -> Iterator[None]:
-    """Yield, and sleep in between, until that adds up to so many seconds."""
+    """Yield again and again, with a sleep between, until the sleeps add up to `seconds`."""
     for _ in range(round(seconds / nap)):
         yield
         time.sleep(nap)
@@ -55,12 +55,12 @@ def stopwatch() -> Iterator[Stopwatch]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Assert that the block takes less than so many seconds, and of the processor too.
+    """Assert that the block takes less than `seconds`, of processor time too.
 
-    That counts where the block is busy in C and lets no other thread take a nap.
+    Processor time counts where the block is busy in C and the stopwatch's thread cannot run.
     """
     began = time.process_time()
     with stopwatch() as watch:
         yield
     busy = time.process_time() - began
-    assert max(watch.seconds, busy) < seconds, f"it took {watch.seconds} s, {busy} of them busy"
+    assert max(watch.seconds, busy) < seconds, f"{watch.seconds} s, {busy} s of the processor"

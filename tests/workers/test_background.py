@@ -15,8 +15,8 @@ from sharedarray import LostExceptionType, MapReduce, WorkerException
 from sharedarray.workers.background import BackgroundThread, background, background_by_thread
 from sharedarray.workers.transport import INLINE_MAX_NBYTES
 from tests.workers.clock import within
-from tests.workers.meeting import Event
 from tests.workers.support import in_threads
+from tests.workers.synchronization import Event
 
 STARTS = [background, background_by_thread] if hasattr(os, "fork") else [background_by_thread]
 SOON = 2  # seconds

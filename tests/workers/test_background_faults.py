@@ -14,8 +14,8 @@ import pytest
 from sharedarray import WorkerDied, WorkerException
 from sharedarray.workers.background import background
 from tests.workers.clock import within
-from tests.workers.meeting import Event
 from tests.workers.support import in_threads, run_script
+from tests.workers.synchronization import Event
 from tests.workers.test_background import SOON, until_done
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")

@@ -14,8 +14,8 @@ from sharedarray.workers.background import background, background_by_thread
 from sharedarray.workers.backgroundchild import _running
 from tests.workers.clock import naps
 from tests.workers.faults.harness import children
-from tests.workers.meeting import Event
 from tests.workers.support import run_script
+from tests.workers.synchronization import Event
 from tests.workers.test_background import SOON, each_start, until_done
 from tests.workers.test_background_faults import SCRIPT
 

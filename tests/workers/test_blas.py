@@ -12,8 +12,8 @@ import sharedarray
 from sharedarray import MapReduce, WorkerException
 from sharedarray.openmp.parallel import Parallel
 from sharedarray.workers import blas
-from tests.workers.meeting import Event
 from tests.workers.support import in_threads
+from tests.workers.synchronization import Event
 
 MOST = 64  # threads of the library, when nobody limits it
 

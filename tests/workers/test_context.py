@@ -9,8 +9,8 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import Barrier
 from tests.workers.support import each_backend, in_threads
+from tests.workers.synchronization import Barrier
 
 # A test runs in a thread of its own, see conftest: what it sets ends with it.
 setting = ContextVar("setting", default="nothing")

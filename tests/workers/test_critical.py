@@ -8,20 +8,20 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce
-from tests.workers.meeting import LIMIT, Event, Meeting, Semaphore
 from tests.workers.support import each_backend, reason_of
+from tests.workers.synchronization import LIMIT, Event, Rendezvous, Semaphore
 
 nothing = contextlib.nullcontext()
 
 
 def count_up(pool, block, **options):
     """Let 8 items add 1 in `block`, and meet between reading and writing where they can."""
-    counter, meeting = sharedarray.zeros(1, int), Meeting(2, **options)
+    counter, rendezvous = sharedarray.zeros(1, int), Rendezvous(2, **options)
 
     def work(_):
         with block:
             old = int(counter[0])
-            meeting.attend()
+            rendezvous.wait()
             counter[0] = old + 1
 
     pool.map(work, range(8), chunksize=1)
@@ -122,14 +122,14 @@ def test_critical_in_critical(pool):
 
 @each_backend
 def test_critical_holds_on_after_an_attempt_to_enter_again(backend):
-    counter, meeting = sharedarray.zeros(1, int), Meeting(2)
+    counter, rendezvous = sharedarray.zeros(1, int), Rendezvous(2)
 
     def work(_):
         with pool.critical:
             with contextlib.suppress(RuntimeError), pool.critical:
                 pytest.fail("entered twice")
             old = int(counter[0])
-            meeting.attend()
+            rendezvous.wait()
             counter[0] = old + 1
 
     pool = MapReduce(backend, 2)

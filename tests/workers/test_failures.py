@@ -13,8 +13,8 @@ import pytest
 import sharedarray
 from sharedarray import LostExceptionType, MapReduce, StopProcessGroup, WorkerException
 from tests.workers.clock import within
-from tests.workers.meeting import Barrier, Event, Semaphore, Tally
 from tests.workers.support import each_backend
+from tests.workers.synchronization import Barrier, Event, Semaphore, Tally
 
 
 class CustomBaseError(BaseException):

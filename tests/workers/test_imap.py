@@ -8,8 +8,8 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce
-from tests.workers.meeting import Event, Log, Tally, here
 from tests.workers.support import PARALLEL, POOLS, each_backend, make_pool, worker_threads
+from tests.workers.synchronization import Event, Log, Tally, here
 
 either_order = pytest.mark.parametrize("ordered", [True, False], ids=["ordered", "unordered"])
 

@@ -9,8 +9,8 @@ from itertools import count
 import pytest
 
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import Event, Tally, here
 from tests.workers.support import each_backend, run_script
+from tests.workers.synchronization import Event, Tally, here
 
 either_order = pytest.mark.parametrize("ordered", [True, False], ids=["ordered", "unordered"])
 

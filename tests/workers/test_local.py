@@ -6,8 +6,8 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import Barrier, here
 from tests.workers.support import each_backend, make_pool
+from tests.workers.synchronization import Barrier, here
 
 
 def test_ranks_are_unique_and_in_range(parallel):

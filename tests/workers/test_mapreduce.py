@@ -19,8 +19,8 @@ from sharedarray import (
     ThreadBackend,
     WorkerException,
 )
-from tests.workers.meeting import Barrier, Log, here
 from tests.workers.support import POOLS, each_backend, make_pool
+from tests.workers.synchronization import Barrier, Log, here
 
 
 def square(x):

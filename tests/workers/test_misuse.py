@@ -10,8 +10,8 @@ import time
 import pytest
 
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import Barrier, Event, Log, Semaphore
 from tests.workers.support import each_backend, reason_of
+from tests.workers.synchronization import Barrier, Event, Log, Semaphore
 
 # where there is no worker
 

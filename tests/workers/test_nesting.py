@@ -8,8 +8,8 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import LIMIT, Event, Log, Meeting, here
 from tests.workers.support import BACKENDS, each_backend
+from tests.workers.synchronization import LIMIT, Event, Log, Rendezvous, here
 
 
 def test_map_in_reduce(pool):
@@ -201,12 +201,12 @@ def test_critical_of_outer_threads_is_out_of_reach_of_inner_processes():
 
 
 def count_up(block, outer, inner, **options):
-    counter, meeting = sharedarray.zeros(1, int), Meeting(2, **options)
+    counter, rendezvous = sharedarray.zeros(1, int), Rendezvous(2, **options)
 
     def add(_):
         with block:
             old = int(counter[0])
-            meeting.attend()
+            rendezvous.wait()
             counter[0] = old + 1
 
     outer.map(lambda _: inner.map(add, range(4), chunksize=1), range(2), chunksize=1)

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from sharedarray import MapReduce
-from tests.workers.meeting import Barrier, Event, Log, Semaphore
 from tests.workers.support import each_backend, reason_of
+from tests.workers.synchronization import Barrier, Event, Log, Semaphore
 
 nothing = contextlib.nullcontext()
 

@@ -10,8 +10,8 @@ from itertools import count, islice
 import pytest
 
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import Tally, here
 from tests.workers.support import each_backend
+from tests.workers.synchronization import Tally, here
 
 
 def run_map(pool, *args, **options):

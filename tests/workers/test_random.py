@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sharedarray import MapReduce
-from tests.workers.meeting import Barrier, Event
 from tests.workers.support import POOLS, each_backend, make_pool
+from tests.workers.synchronization import Barrier, Event
 
 
 def draw(pool, items=20, run="map", **options):

@@ -9,8 +9,8 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce
-from tests.workers.meeting import Event
 from tests.workers.support import each_backend
+from tests.workers.synchronization import Event
 
 Pair = namedtuple("Pair", "a b")
 

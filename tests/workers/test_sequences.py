@@ -12,8 +12,8 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import Barrier, Log, here
 from tests.workers.support import PARALLEL, each_backend, make_pool
+from tests.workers.synchronization import Barrier, Log, here
 
 
 class Numbers:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import Barrier, Event
 from tests.workers.support import BACKENDS, each_backend, in_threads
+from tests.workers.synchronization import Barrier, Event
 
 
 def test_two_threads_on_one_pool(pool):

@@ -14,8 +14,8 @@ import pytest
 import sharedarray
 from sharedarray import MapReduce, WorkerException
 from tests.workers.clock import within
-from tests.workers.meeting import Event, Semaphore, Tally
 from tests.workers.support import BACKENDS, each_backend, make_pool
+from tests.workers.synchronization import Event, Semaphore, Tally
 
 SOON = 2  # seconds that a busy machine may need on top of a timeout
 # Timeouts, one after the other where nothing starts in one on a busy machine.

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from sharedarray import MapReduce, WorkerException
-from tests.workers.meeting import Barrier, here
 from tests.workers.support import POOLS, each_backend, make_pool
+from tests.workers.synchronization import Barrier, here
 
 each_kind = pytest.mark.parametrize("kind", POOLS, ids=lambda kind: f"{kind[0]}-{kind[1]}")
 

@@ -19,7 +19,7 @@ SOON = 2.0  # seconds until all workers are gone
 # `all_here()`, called by every worker, prints their numbers when the last one has come.
 FAMILY = """
 from tests.workers.faults.harness import *
-from tests.workers.meeting import Barrier
+from tests.workers.synchronization import Barrier
 
 coordinator = os.getpid()
 sharedarray.zeros(1)  # the slab of the barriers: the allocator keeps one

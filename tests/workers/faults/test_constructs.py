@@ -94,7 +94,7 @@ check_reuse(processes)
 @pytest.mark.parametrize("who", ["i % 2", "not i % 2", "i > 900", "i < 100", "False"])
 def test_items_may_leave_ordered_out(tmp_path, who, chunksize):
     script = """
-from tests.workers.meeting import Log
+from tests.workers.synchronization import Log
 
 def work(i):
     if eval(who, {"i": i}):
@@ -114,7 +114,7 @@ check_reuse(pool)
 
 ORDER = """
 from contextlib import nullcontext
-from tests.workers.meeting import Event, Log
+from tests.workers.synchronization import Event, Log
 
 def log_with(block, n_workers, patience):
     log, somebody = Log(), Event()
@@ -236,14 +236,14 @@ check_reuse(pool)
 
 COUNT = """
 from contextlib import nullcontext
-from tests.workers.meeting import Meeting
+from tests.workers.synchronization import Rendezvous
 
 def count_with(block, n_workers, patience):
-    counter, meeting = sharedarray.zeros(1, int), Meeting(2, patience)
+    counter, rendezvous = sharedarray.zeros(1, int), Rendezvous(2, patience)
     def work(_):
         with block(pool):
             old = int(counter[0])
-            meeting.attend()  # where they can, others read what this one has read
+            rendezvous.wait()  # where they can, others read what this one has read
             counter[0] = old + 1
     pool = MapReduce(np=n_workers)
     pool.map(work, range(8), chunksize=1)
@@ -281,7 +281,7 @@ check_reuse(pool)
 def test_child_of_an_item_that_leaves_from_within_a_block_frees_nobody(tmp_path, construct):
     # The child of the item leaves by os._exit: what it has entered is its parent's still.
     script = """
-from tests.workers.meeting import Meeting
+from tests.workers.synchronization import Rendezvous
 
 def work(i):
     with getattr(pool, construct):
@@ -290,10 +290,10 @@ def work(i):
         if pid == 0:
             os._exit(0)
         os.waitpid(pid, 0)
-        meeting.attend()
+        rendezvous.wait()
         counter[0] = old + 1
 
-counter, meeting = sharedarray.zeros(1, int), Meeting(2, 0.02)
+counter, rendezvous = sharedarray.zeros(1, int), Rendezvous(2, 0.02)
 with clean():
     pool = MapReduce(np=2)
     pool.map(work, range(8), chunksize=1)

@@ -305,6 +305,6 @@ assert n_ended == 3, f"{descendants(os.getpid())} live on"
 """
     imports = """
 from tests.workers.clock import naps
-from tests.workers.meeting import Semaphore
+from tests.workers.synchronization import Semaphore
 """
     run_fault(imports + source, tmp_path)

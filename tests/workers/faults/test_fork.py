@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform ca
 # Threads of the script's own are what these tests are about.
 IN_THREADS = """
 from sharedarray import ForkInThreadsWarning
-from tests.workers.meeting import Barrier, Event, Semaphore
+from tests.workers.synchronization import Barrier, Event, Semaphore
 warnings.simplefilter("ignore", ForkInThreadsWarning)
 
 def in_threads(*functions):
@@ -275,7 +275,7 @@ check_reuse(pool)
 
 def test_random_numbers_of_workers_are_their_own_and_repeatable(tmp_path):
     script = """
-from tests.workers.meeting import Barrier
+from tests.workers.synchronization import Barrier
 
 def draw(pool):
     def work(i):

@@ -104,7 +104,7 @@ ENDS = {
 def test_all_processes_end_with_one_of_them(tmp_path, end, error):
     script = """
 from tests.workers.clock import naps
-from tests.workers.meeting import Barrier
+from tests.workers.synchronization import Barrier
 
 def work(pids):
     pids = [*pids, os.getpid()]
@@ -250,7 +250,7 @@ def test_child_does_not_touch_results_that_the_parent_has_yet_to_read(tmp_path):
     # report, and notes that the other is there. 3. A child tries to take that one; so large a
     # spool gives back its pages once it is read.
     script = """
-from tests.workers.meeting import Semaphore
+from tests.workers.synchronization import Semaphore
 
 def work(i):
     if i < 2:

@@ -267,7 +267,7 @@ os._exit(0)
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_worker_may_close_its_standard_streams(tmp_path, number):
     script = """
-from tests.workers.meeting import Barrier
+from tests.workers.synchronization import Barrier
 
 def work(i):
     if i < 2:  # one item for each worker
@@ -291,7 +291,7 @@ def test_spool_never_takes_the_place_of_a_standard_stream(tmp_path, number):
     # stream, as native code does, while the coordinator is reading the spool.
     script = """
 from sharedarray.workers.travelling import travels_by
-from tests.workers.meeting import Event
+from tests.workers.synchronization import Event
 
 class Pause:
     pass

@@ -1,4 +1,4 @@
-"""What the tests of Parallel need: blocks on every backend, and how they fail."""
+"""Helpers for tests of Parallel: run a block on every backend, or return how it fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(kind, body, *variables):
 
 
 def failure_of(body, n=2, backend="process", match=None):
-    """Return what comes out of a block."""
+    """Run a body that fails, and return the ParallelException of the block."""
     with within(SOON), pytest.raises(ParallelException, match=match) as caught:
         run((backend, n), body)
     return caught.value

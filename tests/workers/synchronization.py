@@ -1,6 +1,6 @@
-"""Where workers wait for each other, and what they note down: threads and processes alike.
+"""Synchronization and notes that tests share with workers, in threads and processes alike.
 
-Made before the map whose workers use it; a forked worker inherits its pipes and its memory.
+Make them before the map whose workers use them: forked workers inherit their pipes and memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LIMIT = 20  # seconds
 
 
 def here():
-    """Return who runs: process and thread."""
+    """Return the process and the thread of the caller."""
     return os.getpid(), threading.get_ident()
 
 
@@ -51,14 +51,14 @@ class Semaphore:
         return bool(poll.poll(timeout * 1000))
 
     def __enter__(self):
-        assert self.acquire(), "nobody gives the token back"
+        assert self.acquire(), "the token was not given back"
 
     def __exit__(self, *exc_info):
         self.release()
 
 
 class Event:
-    """What threading.Event is, in all processes that inherit it."""
+    """threading.Event for all processes that inherit it."""
 
     def __init__(self):
         self._token = Semaphore()
@@ -75,7 +75,7 @@ class Event:
 
 
 class Barrier:
-    """What threading.Barrier is, in all processes that inherit it."""
+    """threading.Barrier for all processes that inherit it."""
 
     def __init__(self, n):
         self._n = n
@@ -96,11 +96,11 @@ class Barrier:
         return number % self._n
 
 
-class Meeting:
-    """Where workers wait for each other: until `n` have come, or for a short while.
+class Rendezvous:
+    """Let workers wait for each other: until `n` have come, or for `patience` seconds.
 
-    What must not happen cannot be waited for. A worker that is alone by right leaves after
-    `patience` seconds; where the others can come, all go on as soon as they are there.
+    For tests that workers do *not* run at the same time: where they can, they meet here and the
+    test fails; where they cannot, each goes on alone after `patience`.
     """
 
     def __init__(self, n, patience=0.2):
@@ -110,7 +110,7 @@ class Meeting:
         self._n_here = sharedarray.zeros(1, int)
         self._all_here = Event()
 
-    def attend(self):
+    def wait(self):
         with self._lock:
             self._n_here[0] += 1
             if self._n_here[0] == self._n:
@@ -119,9 +119,9 @@ class Meeting:
 
 
 class Log:
-    """Integers that workers note down, in shared memory.
+    """A list of integers in shared memory, which workers append to.
 
-    Without a lock of its own: where two workers note at the same time, notes are lost.
+    It has no lock: of two appends at the same time one may be lost.
     """
 
     def __init__(self, room=2000):
@@ -140,9 +140,9 @@ class Log:
 
 
 class Tally:
-    """How often workers did each of some things: one word for each, written without a lock.
+    """Count how often workers did each of some things: one word for each, without a lock.
 
-    Each thing has to be done by one worker at a time.
+    At most one worker at a time may do the same thing.
     """
 
     def __init__(self, n_things):
