@@ -20,6 +20,10 @@ import sharedarray
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("sharedarray", "sharedarray_ops")
 MAX_LINES = 400
+# Files that are longer because they are one idea, and why.
+LONGER = {
+    "sharedarray.memory.array": "one class, NumPy's subclass protocol method by method",
+}
 
 # The column: each floor may use all below it, none above it. The façade stands above all.
 COLUMN = (
@@ -171,7 +175,7 @@ def one_home(module: Module) -> Iterator[str]:
 
 def file_is_short(module: Module) -> Iterator[str]:
     n_lines = len(module.source.splitlines())
-    if n_lines > MAX_LINES:
+    if n_lines > MAX_LINES and module.name not in LONGER:
         yield f"{module.name} has {n_lines} lines"
 
 

@@ -25,7 +25,7 @@ from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray
-from sharedarray.memory.unfinished import unlinked_on_error
+from sharedarray.memory.building import unlinked_on_error
 from sharedarray_ops.files import reading
 from sharedarray_ops.pool import Pool
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sharedarray.files.progress import Progress, Reports, reporting_bytes
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray
-from sharedarray.memory.unfinished import shortened, unlinked_on_error
+from sharedarray.memory.building import shortened, unlinked_on_error
 
 __all__ = ["check_readable", "is_stream", "read_stream"]
 

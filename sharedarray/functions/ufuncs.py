@@ -18,9 +18,8 @@ from sharedarray import config
 from sharedarray.functions.pools import numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_CHEAP, MIN_CHEAP_GIVEN, MIN_DEAR, MIN_MIDDLE, pays
 from sharedarray.memory.array import SharedArray, implements
-from sharedarray.memory.flags import Flags
-from sharedarray.memory.results import recycled
-from sharedarray.memory.ufuncs import LEAST
+from sharedarray.memory.cache import recycled
+from sharedarray.memory.protocols import LEAST, Flags
 from sharedarray_ops import ufuncs
 
 __all__ = ["can_share", "overlaps"]

@@ -39,7 +39,7 @@ import numpy as np
 from sharedarray import forks
 from sharedarray.config import available_memory
 from sharedarray.memory import cache, registry
-from sharedarray.memory.filling import fill
+from sharedarray.memory.pages import fill
 from sharedarray.memory.segment import PAGE_NBYTES, Block, Lease, Segment
 
 __all__ = ["SLAB_MAX_NBYTES", "SLAB_NBYTES", "Block", "allocate", "new_block"]

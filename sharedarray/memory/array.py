@@ -2,7 +2,7 @@
 
 The class follows NumPy's subclass protocol so that it is an honest type: an object is a
 `SharedArray` only if its memory is in a live segment. Where NumPy would keep the subclass on
-private memory (``a.copy()``, ``a[[1, 2]]``, ``np.partition(a, 3)`` ...), the result is made a plain
+private memory (``a.copy()``, ``a[[1, 2]]``, ``np.partition(a, 3)`` ...), the result becomes a plain
 ndarray: judged by its address, never by its class.
 """
 
@@ -16,10 +16,19 @@ from numpy.typing import DTypeLike
 
 from sharedarray.memory import named, pickling
 from sharedarray.memory.allocator import allocate
-from sharedarray.memory.flags import QUIET, Flags, begin_logging, end_logging, report
-from sharedarray.memory.layouts import layout, refuse_objects
+from sharedarray.memory.cache import release_cache
+from sharedarray.memory.protocols import (
+    QUIET,
+    Flags,
+    as_given,
+    begin_logging,
+    end_logging,
+    may_be_large,
+    plain_keywords,
+    report,
+    set_items,
+)
 from sharedarray.memory.registry import is_shared
-from sharedarray.memory.ufuncs import as_given, may_be_large, plain_keywords, set_items
 
 __all__ = [
     "DISPATCH",
@@ -43,19 +52,14 @@ _ndarray_setitem = np.ndarray.__setitem__
 
 
 def implements(*functions: Callable[..., Any]) -> Callable[[_F], _F]:
-    """Register a function for `DISPATCH`.
+    """Register the decorated function for `DISPATCH`.
 
     Parameters
     ----------
     *functions : callable
         NumPy functions such as ``np.sort``, or methods such as ``np.ndarray.sort``. The decorated
-        function gets the arguments of the call as they are, for a method the array first. It may
-        pass anything on to NumPy as ``array.view(np.ndarray)``.
-
-    Returns
-    -------
-    callable
-        A decorator that returns its function as it is.
+        function gets the arguments of the call as they are, for a method the array first, and may
+        pass any call on to NumPy with ``array.view(np.ndarray)``.
     """
 
     def register(function: _F) -> _F:
@@ -261,6 +265,32 @@ class SharedArray(np.ndarray):
 _IMAG: Any = np.ndarray.imag
 
 
+def layout(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return a private array of NumPy's, no page of it touched: the layout of a new shared one.
+
+    NumPy's own errors come from here. Where there is no room, the cache is emptied first.
+    """
+    try:
+        return make(*args, **kwargs)
+    except MemoryError:
+        release_cache()
+        return make(*args, **kwargs)
+
+
+def refuse_objects(dtype: DTypeLike | None) -> None:
+    """Raise TypeError if elements of the dtype hold pointers into private memory.
+
+    That is Python objects and StringDType. TypeError as well for what is no dtype.
+    """
+    # Not np.dtype(dtype): np.empty also takes classes such as np.dtypes.Float64DType.
+    if dtype is not None and (resolved := np.empty(0, dtype).dtype).hasobject:
+        raise TypeError(
+            f"dtype {resolved} cannot be in shared memory: its elements are pointers into the "
+            "private memory of one process. Use a dtype of fixed size, such as numbers, 'S16', "
+            "'U16' or a structured dtype of these"
+        )
+
+
 def new_array(
     layout: np.ndarray,
     *,
@@ -284,11 +314,6 @@ def new_array(
     cls : type, default SharedArray
         The class of the result.
 
-    Returns
-    -------
-    SharedArray
-        Of that layout.
-
     Raises
     ------
     TypeError
@@ -296,7 +321,7 @@ def new_array(
     MemoryError
         If there is not enough memory.
     OSError, ValueError
-        If the name is taken, or none, or there is no space under it.
+        If the name is taken or invalid, or there is no space under it.
     """
     shape, dtype, strides, nbytes = layout.shape, layout.dtype, layout.strides, layout.nbytes
     if dtype.hasobject:

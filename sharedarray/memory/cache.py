@@ -1,11 +1,16 @@
 r"""Large memory kept for the next array, since touching fresh pages costs three times as much.
 
-Segments of shared arrays, and private pages of results, see `results`.
-
 ::
 
     last array on a large segment dies --keep--> _kept --take--> next array of about that size
                                                     \--too many bytes, release_cache()--> kernel
+
+    recycled(result) --take or numpy.empty--> _Pages --> _Room --> plain array
+    last array on the room dies --> room dies --> _released(lease) --keep--> _kept
+
+Segments of shared arrays and private pages of large results are kept, within one limit. NumPy's
+allocator gives blocks of 32 MiB and more back to the kernel at once, which makes and zeroes their
+pages anew for the next result.
 
 Guarantees
 ----------
@@ -16,7 +21,7 @@ Guarantees
 Assumptions
 -----------
 * As in `allocator`: no lock; each step is one operation on a dict, and popping a segment decides
-  who of two threads has it.
+  which of two threads has it.
 """
 
 from __future__ import annotations
@@ -24,19 +29,25 @@ from __future__ import annotations
 import functools
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sharedarray import forks
 from sharedarray.config import total_memory
 
-__all__ = ["keep", "limit", "release_cache", "take"]
+__all__ = ["keep", "limit", "recycled", "release_cache", "take"]
 
 # Looking through more than this costs more than the pages of a small segment.
 MAX_SEGMENTS = 32
 # The part of the memory of the machine that may be kept by default.
 DEFAULT_SHARE = 1 / 8
 VARIABLE = "SHAREDARRAY_CACHE_BYTES"
+# The largest threshold from which glibc's malloc maps each block on its own.
+RESULT_MIN_NBYTES = 32 << 20
 
 
 class Kept(Protocol):
@@ -131,3 +142,69 @@ def release_cache() -> None:
 
 
 forks.on_fork(in_child=release_cache)
+
+
+class _Room(np.ndarray):
+    """The base of all arrays on some private pages; it dies with the last of them."""
+
+
+class _Pages:
+    """Private bytes whose pages are there once they have been used; a forked child has a copy."""
+
+    __slots__ = ("bytes", "is_fresh", "is_seen", "nbytes")
+
+    def __init__(self, nbytes: int) -> None:
+        # Of the class of rooms: NumPy takes the base of a base instead, if that is of the class of
+        # the new array, and an array on a room would have these bytes as its base.
+        self.bytes = np.empty(nbytes, np.uint8).view(_Room)
+        self.nbytes = nbytes
+        self.is_fresh = True
+        self.is_seen = (0,)  # no other process ever attaches to it
+
+
+class _Lease(weakref.ref[_Room]):
+    """A reference to a room that knows its pages."""
+
+    __slots__ = ("pages",)
+
+    pages: _Pages
+
+
+_leases: dict[int, _Lease] = {}
+
+
+def recycled(result: NDArray[Any]) -> NDArray[Any]:
+    """Return an array like an unset private result, on memory of an earlier result if there is any.
+
+    Parameters
+    ----------
+    result : ndarray
+        Dense, with positive strides, in memory of its own.
+
+    Returns
+    -------
+    ndarray
+        Of the same shape, strides and dtype, without owning its data; `result` itself below
+        `RESULT_MIN_NBYTES`.
+    """
+    if result.nbytes < RESULT_MIN_NBYTES or not result.flags.owndata:
+        return result
+    shape, strides, dtype, nbytes = result.shape, result.strides, result.dtype, result.nbytes
+    pages = take(nbytes, _Pages)
+    if pages is None:
+        pages = _Pages(nbytes)
+    room = np.ndarray.__new__(_Room, pages.nbytes, np.uint8, pages.bytes)
+    lease = _Lease(room, _released)
+    lease.pages = pages
+    _leases[id(lease)] = lease
+    return np.ndarray(shape, dtype, room, strides=strides)
+
+
+def _released(
+    lease: _Lease,
+    leases: dict[int, _Lease] = _leases,
+    keep: Callable[[Any], None] = keep,
+) -> None:
+    # Arguments, because arrays may die after the module's globals have, at the interpreter's end.
+    leases.pop(id(lease), None)
+    keep(lease.pages)

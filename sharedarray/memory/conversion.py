@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from sharedarray.memory import named
-from sharedarray.memory.array import SharedArray, new_array, refuse_objects
+from sharedarray.memory.array import SharedArray, refuse_objects
+from sharedarray.memory.building import as_numpy, is_foreign, is_ours, made
 from sharedarray.memory.registry import owner
-from sharedarray.memory.shapes import as_numpy, filled, is_foreign, is_ours
 
 __all__ = ["array", "asarray", "attach", "copy"]
 
@@ -26,42 +26,24 @@ def copy(
     name: str | None = None,
     reserve: bool = False,
 ) -> SharedArray:
-    """Copy an array into shared memory.
+    """Copy an array into new shared memory, otherwise as `numpy.copy`.
+
+    In parallel as `full`. If the class of `a` has an ``__array_function__`` of its own, NumPy
+    decides what is returned.
 
     Parameters
     ----------
-    a : array_like
-        The data.
-    order : {'K', 'A', 'C', 'F'}, default 'K'
-        Layout: as near to that of `a` as may be; 'F' if `a` is Fortran-contiguous, else 'C';
-        row-major; column-major.
+    a, order
+        As in `numpy.copy`; dtypes with Python objects are refused with a TypeError.
     subok : bool, default False
         Makes no difference: the result is a SharedArray.
     name, reserve
         As in `empty`.
 
-    Returns
-    -------
-    SharedArray
-        New memory, even if `a` is shared; so the private original can be dropped. If the class
-        of `a` has an ``__array_function__`` of its own, what NumPy returns.
-
-    Raises
-    ------
-    TypeError
-        If the dtype has Python objects or is a StringDType.
-    MemoryError
-        If there is not enough memory.
-
-    See Also
-    --------
-    array, asarray, numpy.copy
-
     Examples
     --------
     >>> import sharedarray
-    >>> a = sharedarray.copy([3, 1, 2])
-    >>> a
+    >>> sharedarray.copy([3, 1, 2])
     SharedArray([3, 1, 2])
     """
     if is_foreign(a):
@@ -82,52 +64,23 @@ def array(
     name: str | None = None,
     reserve: bool = False,
 ) -> SharedArray:
-    """Make a shared array of any data.
+    """Make a shared array of any data, otherwise as `numpy.array`.
+
+    In parallel as `full`. Data that have to be converted first are, for a moment, in private memory
+    as well.
 
     Parameters
     ----------
-    object : array_like
-        The data.
-    dtype : data-type, optional
-        Any dtype without Python objects; by default what fits the data.
+    object, dtype, order, ndmin, ndmax, like
+        As in `numpy.array`; dtypes with Python objects are refused with a TypeError, and `ndmax`
+        needs NumPy 2.4.
     copy : bool or None, default True
         Whether to copy; None copies only if `object` is private or has another dtype or layout
         than wanted; False raises ValueError in these cases.
-    order : {'K', 'A', 'C', 'F'}, default 'K'
-        The layout, as in `copy`.
     subok : bool, default False
         Makes no difference: the result is a SharedArray.
-    ndmin : int, default 0
-        The least number of dimensions; missing ones are put in front.
-    ndmax : int, default 0
-        The greatest number of dimensions to look for in nested sequences, 0 for any; from
-        NumPy 2.4 on.
-    like : array_like, optional
-        If its class has an ``__array_function__`` of its own, that class's array is returned.
     name, reserve
         As in `empty`.
-
-    Returns
-    -------
-    SharedArray
-        New memory, unless `copy` says otherwise: then `object` itself, or a view of it.
-
-    Raises
-    ------
-    TypeError
-        If the dtype has Python objects or is a StringDType.
-    ValueError
-        If `copy` is False and a copy is needed, or the data do not make an array.
-    MemoryError
-        If there is not enough memory.
-
-    See Also
-    --------
-    asarray, copy, numpy.array
-
-    Notes
-    -----
-    Data that have to be converted first are, for a moment, in private memory as well.
 
     Examples
     --------
@@ -145,8 +98,7 @@ def array(
         options |= {"copy": copy, "subok": subok, "like": like}
         return as_numpy(np.array, object, dtype, name=name, reserve=reserve, **options)
     refuse_objects(dtype)
-    unconverted = False if copy is not None and not copy else None
-    found = np.array(object, dtype, copy=unconverted, **options)
+    found = np.array(object, dtype, copy=_unless_false(copy), **options)
     return _shared(object, found, copy, order, name, reserve)
 
 
@@ -161,39 +113,18 @@ def asarray(
     name: str | None = None,
     reserve: bool = False,
 ) -> SharedArray:
-    """Return the data as a shared array, copied only if they have to be.
+    """Return data as a shared array, copied only if need be, otherwise as `numpy.asarray`.
 
     Parameters
     ----------
-    a : array_like
-        The data.
-    dtype : data-type, optional
-        Any dtype without Python objects; by default what fits the data.
-    order : {'K', 'A', 'C', 'F'}, default 'K'
-        The layout, as in `copy`.
-    device : {'cpu'}, optional
-        For the array API only.
-    copy : bool or None, default None
-        As in `array`.
-    like : array_like, optional
-        As in `array`.
-    name, reserve
-        As in `empty`.
+    a, dtype, order, device, copy, like, name, reserve
+        As in `array` and `numpy.asarray`.
 
     Returns
     -------
     SharedArray
         `a` itself if it is a SharedArray of that dtype and layout; a view if it is another array
         on shared memory of that dtype and layout; else new memory.
-
-    Raises
-    ------
-    TypeError, ValueError, MemoryError
-        As `array`.
-
-    See Also
-    --------
-    array, numpy.asarray
 
     Examples
     --------
@@ -206,8 +137,7 @@ def asarray(
         options: dict[str, Any] = {"device": device, "copy": copy, "like": like}
         return as_numpy(np.asarray, a, dtype, order, name=name, reserve=reserve, **options)
     refuse_objects(dtype)
-    unconverted = False if copy is not None and not copy else None
-    found = np.asarray(a, dtype, order, device=device, copy=unconverted)
+    found = np.asarray(a, dtype, order, device=device, copy=_unless_false(copy))
     return _shared(a, found, copy, order, name, reserve)
 
 
@@ -251,6 +181,11 @@ def attach(name: str) -> SharedArray:
     return np.ndarray.__new__(SharedArray, shape, dtype, block, 0, order=order)
 
 
+def _unless_false(copy: bool | None) -> bool | None:
+    """Return what `copy` is for NumPy, whose copy would be private."""
+    return False if copy is not None and not copy else None
+
+
 def _shared(
     source: Any,
     found: np.ndarray,
@@ -284,8 +219,7 @@ def _shared(
 def _copied(source: np.ndarray, order: _Order, name: str | None, reserve: bool) -> SharedArray:
     if source.dtype.hasobject:
         refuse_objects(source.dtype)
-    like = np.empty_like(source, order=order, subok=False)
-    return filled(new_array(like, name=name, reserve=reserve), source)
+    return made(np.empty_like, (source, None, order, False), source, name, reserve)
 
 
 def _same_layout(a: np.ndarray, b: np.ndarray) -> bool:

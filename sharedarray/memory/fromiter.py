@@ -2,7 +2,7 @@ r"""fromiter: what an iterable gives, straight into shared memory.
 
 ::
 
-    iterable --numpy.fromiter, a block at a time--> private block --copy--> shared array
+    iterable --numpy.fromiter, a chunk at a time--> private chunk --copy--> shared array
                                                                                 | is full
                            pages of the old one go as it is copied  <--  array of 8 times as many
 
@@ -23,29 +23,27 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharedarray.memory import pages
-from sharedarray.memory.array import SharedArray, new_array, refuse_objects
+from sharedarray.memory.array import SharedArray, refuse_objects
+from sharedarray.memory.building import UNSET, as_numpy, is_ours, made, unlinked_on_error
 from sharedarray.memory.conversion import asarray
-from sharedarray.memory.filling import fill
-from sharedarray.memory.shapes import as_numpy, is_ours
-from sharedarray.memory.unfinished import unlinked_on_error
 
 __all__ = ["fromiter"]
 
-# Bytes of a block, which stay in the second-level cache until they are copied.
-BLOCK = 1 << 17
-# How many bytes the first array has room for where it is not known how many items there are, and
-# how many times as many items the next ones. An item is copied again for every time that there was
-# no room, so that has to be rare.
-FIRST = 64 << 20
+# A chunk stays in the second-level cache until it is copied.
+CHUNK_NBYTES = 1 << 17
+# Room of the first array where the number of items is not known, and how many times as many items
+# the next ones have room for. An item is copied again each time the room is used up, so that has
+# to be rare.
+FIRST_NBYTES = 64 << 20
 GROWTH = 8
-# Bytes of a result that is copied once more, rather than to keep a descriptor: a segment has one
-# from 1 MiB on, and it is the room that counts.
-TRIMMED = 1 << 20
+# Smaller results are copied once more rather than keep a descriptor: a segment has one from 1 MiB
+# on, and it is the room that counts.
+TRIMMED_NBYTES = 1 << 20
 # Bytes that are copied before their old pages are given back.
-STEP = 8 << 20
+STEP_NBYTES = 8 << 20
 
 _TOO_SHORT = r"iterator too short: Expected \d+ but iterator had only (\d+) items\."
-# Containers that say how many items they will give, and give them once more if need be.
+# Containers that know how many items they will give, and give them once more if need be.
 _SIZED: tuple[type, ...] = (list, tuple, range)
 
 
@@ -58,45 +56,20 @@ def fromiter(
     name: str | None = None,
     reserve: bool = False,
 ) -> SharedArray:
-    """Make a shared array of what an iterable gives.
+    """Make a shared array of what an iterable gives, otherwise as `numpy.fromiter`.
+
+    No more items are taken than are needed.
 
     Parameters
     ----------
-    iter : iterable
-        The items; no more of them are taken than are needed.
-    dtype : data-type
-        Of one item, without Python objects; None is float64.
-    count : int, default -1
-        How many items to take; -1: all of them. For other negative numbers, none.
-    like : array_like, optional
-        As in `empty`.
+    iter, dtype, count, like
+        As in `numpy.fromiter`; dtypes with Python objects are refused with a TypeError.
     name, reserve
         As in `empty`.
 
-    Returns
-    -------
-    SharedArray
-        New memory, shape ``(n,)``, with the shape of a subarray dtype appended.
-
-    Raises
-    ------
-    TypeError
-        If the dtype has Python objects or is a StringDType, or `iter` cannot be iterated over, or
-        `count` is no integer.
-    ValueError
-        If there are fewer than `count` items, or items of the dtype have no length.
-    MemoryError
-        If there is not enough memory.
-    Exception
-        What the iterable raises.
-
-    See Also
-    --------
-    array, numpy.fromiter
-
     Notes
     -----
-    Serial, by `numpy.fromiter` with blocks of 128 KiB, which are copied. If the number of items is
+    Serial, by `numpy.fromiter` with chunks of 128 KiB, which are copied. If the number of items is
     known, by `count` or because `iter` is a list, tuple or range, there is no other extra memory.
     If not, the array has addresses, but not memory, for 64 MiB or up to 8 times as many, and what
     it has outgrown is freed 8 MiB at a time as it is copied; with `name` or `reserve` the result is
@@ -115,25 +88,26 @@ def fromiter(
     iterator = builtins.iter(iter)
     # NumPy judges dtype and count, without an item.
     pattern = np.fromiter((), dtype, 0 if abs(count) <= sys.maxsize else count)
-    n_block = max(1, BLOCK // dtype.itemsize)
-    if count < -1 or 0 <= count <= n_block:
+    n_chunk = max(1, CHUNK_NBYTES // dtype.itemsize)
+    if count < -1 or 0 <= count <= n_chunk:
         return asarray(np.fromiter(iterator, dtype, count), name=name, reserve=reserve)
     if count >= 0:
-        return _counted(iterator, dtype, count, pattern, name, reserve)
-    if isinstance(iter, Sized) and type(iter) in _SIZED and (n_items := len(iter)) > n_block:
+        return _counted(iterator, dtype, count, n_chunk, pattern, name, reserve)
+    if isinstance(iter, Sized) and type(iter) in _SIZED and (n_items := len(iter)) > n_chunk:
         try:
-            return _counted(iterator, dtype, n_items, pattern, name, reserve)
+            return _counted(iterator, dtype, n_items, n_chunk, pattern, name, reserve)
         except ValueError:
             if len(iter) == n_items:
                 raise
             iterator = builtins.iter(iter)  # a list that has shrunk meanwhile
-    return _uncounted(iterator, dtype, n_block, pattern, name, reserve)
+    return _uncounted(iterator, dtype, n_chunk, pattern, name, reserve)
 
 
 def _counted(
     iterator: Iterator[Any],
     dtype: np.dtype[Any],
     count: int,
+    n_chunk: int,
     pattern: NDArray[Any],
     name: str | None,
     reserve: bool,
@@ -142,45 +116,44 @@ def _counted(
     out = _new_array(count, pattern, name, reserve)
     with unlinked_on_error(name):
         target, touch = out.view(np.ndarray), pages.populator(out)
-        n_block = max(1, BLOCK // dtype.itemsize)
-        for start in range(0, count, n_block):
-            n_wanted = min(n_block, count - start)
+        for start in range(0, count, n_chunk):
+            n_wanted = min(n_chunk, count - start)
             try:
-                block = np.fromiter(iterator, dtype, n_wanted)
+                chunk = np.fromiter(iterator, dtype, n_wanted)
             except ValueError as error:
                 found = re.fullmatch(_TOO_SHORT, str(error))
                 if found is None:
                     raise
                 message = f"Expected {count} but iterator had only {start + int(found[1])} items."
                 raise ValueError(f"iterator too short: {message}") from None
-            _put(block, target[start : start + n_wanted], touch)
+            _put(chunk, target[start : start + n_wanted], touch)
     return out
 
 
 def _uncounted(
     iterator: Iterator[Any],
     dtype: np.dtype[Any],
-    n_block: int,
+    n_chunk: int,
     pattern: NDArray[Any],
     name: str | None,
     reserve: bool,
 ) -> SharedArray:
     """Take all items."""
-    block = np.fromiter(islice(iterator, n_block), dtype)
-    if len(block) < n_block:
-        return asarray(block, name=name, reserve=reserve)
-    out, n_items = _new_array(max(2 * n_block, FIRST // dtype.itemsize), pattern), 0
+    chunk = np.fromiter(islice(iterator, n_chunk), dtype)
+    if len(chunk) < n_chunk:
+        return asarray(chunk, name=name, reserve=reserve)
+    out, n_items = _new_array(max(2 * n_chunk, FIRST_NBYTES // dtype.itemsize), pattern), 0
     target, touch = out.view(np.ndarray), pages.populator(out)
-    while len(block):
-        if n_items + len(block) > len(target):
+    while len(chunk):
+        if n_items + len(chunk) > len(target):
             out = _grown(out, n_items, GROWTH * n_items, pattern)
             target, touch = out.view(np.ndarray), pages.populator(out)
-        _put(block, target[n_items : n_items + len(block)], touch)
-        n_items += len(block)
-        block = (
-            np.fromiter(islice(iterator, n_block), dtype) if len(block) == n_block else block[:0]
-        )
-    if name is not None or reserve or target[:n_items].nbytes < TRIMMED:
+        _put(chunk, target[n_items : n_items + len(chunk)], touch)
+        n_items += len(chunk)
+        if len(chunk) < n_chunk:
+            break  # without asking an exhausted iterator once more
+        chunk = np.fromiter(islice(iterator, n_chunk), dtype)
+    if name is not None or reserve or target[:n_items].nbytes < TRIMMED_NBYTES:
         return _grown(out, n_items, n_items, pattern, name, reserve)
     result: SharedArray = out[:n_items]
     return result
@@ -190,14 +163,14 @@ def _new_array(
     n_items: int, pattern: NDArray[Any], name: str | None = None, reserve: bool = False
 ) -> SharedArray:
     """Return an array for `n_items` items such as those of `pattern`."""
-    layout = np.empty((n_items, *pattern.shape[1:]), pattern.dtype)
-    return new_array(layout, name=name, reserve=reserve)
+    shape = (n_items, *pattern.shape[1:])
+    return made(np.empty, (shape, pattern.dtype), UNSET, name, reserve)
 
 
-def _put(block: NDArray[Any], target: NDArray[Any], touch: Any) -> None:
+def _put(chunk: NDArray[Any], target: NDArray[Any], touch: Any) -> None:
     if touch is not None:
         touch(target)
-    target[...] = block
+    target[...] = chunk
 
 
 def _grown(
@@ -208,7 +181,7 @@ def _grown(
     name: str | None = None,
     reserve: bool = False,
 ) -> SharedArray:
-    """Move the first `n_items` items to a larger array; the old one is of no use any more."""
+    """Move the first `n_items` items to a larger array; the old one must not be used any more."""
     try:
         out = _new_array(n_new, pattern, name, reserve)
     except MemoryError:
@@ -216,9 +189,9 @@ def _grown(
             raise
         out = _new_array(2 * n_items, pattern)  # where addresses are scarce, too (RLIMIT_AS)
     source, target = old.view(np.ndarray)[:n_items], out.view(np.ndarray)
-    step = max(1, STEP // (source.strides[0] or 1))
+    step = max(1, STEP_NBYTES // (source.strides[0] or 1))
     for start in range(0, n_items, step):
         part = source[start : start + step]
-        fill(target[start : start + len(part)], part)
+        pages.fill(target[start : start + len(part)], part)
         pages.give_back(part)
     return out

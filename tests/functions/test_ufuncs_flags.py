@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sharedarray
-from sharedarray.memory.flags import report
+from sharedarray.memory.protocols import report
 from tests.functions.ufunc_support import N, noted, small_ufuncs
 from tests.ops.support import assert_same_bits
 

@@ -26,7 +26,7 @@ def small_ufuncs(monkeypatch):
     monkeypatch.setattr(assigning, "MIN_ASSIGN", 8 * LEAST)
     monkeypatch.setattr(assigning, "MIN_ASSIGN_MASK", LEAST)
     monkeypatch.setattr("sharedarray.memory.array._SMALL", 1)
-    monkeypatch.setattr("sharedarray.memory.ufuncs.LEAST", dict.fromkeys(ufuncs.MIN_SIZE, 1))
+    monkeypatch.setattr("sharedarray.memory.protocols.LEAST", dict.fromkeys(ufuncs.MIN_SIZE, 1))
     monkeypatch.setattr("sharedarray.memory.array._ASSIGNABLE", 1)
     monkeypatch.setattr(kernels, "ALIGN", 16)
     monkeypatch.setattr(kernels, "buffer_size", lambda: 16)

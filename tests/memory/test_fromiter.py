@@ -16,16 +16,16 @@ from sharedarray.memory import pages, registry
 from sharedarray.memory.fromiter import fromiter
 from tests.ops.support import assert_same_bits, outcome
 
-BLOCK = 64  # bytes: 8 numbers of 8 bytes
+CHUNK_NBYTES = 64  # bytes: 8 numbers of 8 bytes
 SIZES = [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1009]
 
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", BLOCK)
-    monkeypatch.setattr(module, "FIRST", 2 * BLOCK)
-    monkeypatch.setattr(module, "STEP", 4096)
-    monkeypatch.setattr(module, "TRIMMED", 2000)
+    monkeypatch.setattr(module, "CHUNK_NBYTES", CHUNK_NBYTES)
+    monkeypatch.setattr(module, "FIRST_NBYTES", 2 * CHUNK_NBYTES)
+    monkeypatch.setattr(module, "STEP_NBYTES", 4096)
+    monkeypatch.setattr(module, "TRIMMED_NBYTES", 2000)
     return monkeypatch
 
 
@@ -121,8 +121,8 @@ def test_dtypes(small, dtype, item, n):
 @given(n=st.integers(0, 300), wanted=st.integers(-2, 320), fail_at=st.integers(0, 400))
 def test_any_end(n, wanted, fail_at):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK", BLOCK)
-        patch.setattr(module, "FIRST", BLOCK)
+        patch.setattr(module, "CHUNK_NBYTES", CHUNK_NBYTES)
+        patch.setattr(module, "FIRST_NBYTES", CHUNK_NBYTES)
         patch.setattr(module, "GROWTH", 2)
         check(lambda: Consumed(n, fail_at), "f8", wanted)
 
@@ -240,22 +240,22 @@ def test_the_iterator_may_make_arrays_itself(small):
 
 def test_the_real_sizes():
     n = 9_000_000  # beyond what the first array has room for
-    assert n * 8 > fromiter.FIRST
+    assert n * 8 > module.FIRST_NBYTES
     assert_same_bits(fromiter(iter(range(n)), "f8"), np.arange(float(n)))
 
 
 def test_growing_where_addresses_are_scarce(small):
-    new_array = fromiter.new_array
+    new_array = module._new_array
     refused = []
 
-    def scarce(layout, **kwargs):
-        if len(layout) > 300:
-            refused.append(len(layout))
+    def scarce(n_items, *args):
+        if n_items > 300:
+            refused.append(n_items)
             if len(refused) % 2:
                 raise MemoryError
-        return new_array(layout, **kwargs)
+        return new_array(n_items, *args)
 
-    small.setattr(module, "new_array", scarce)
+    small.setattr(module, "_new_array", scarce)
     check(lambda: Consumed(1009), "f8")
     assert refused
 
@@ -265,8 +265,8 @@ def test_small_results_keep_no_room(n):
     """What has room for 64 MiB has a descriptor, of which there are few."""
     result = fromiter((i for i in range(n)), "i8")
     assert_same_bits(result, np.arange(n))
-    is_small = result.nbytes < fromiter.TRIMMED
-    assert (registry.owner(result).segment.nbytes < fromiter.FIRST) is is_small
+    is_small = result.nbytes < module.TRIMMED_NBYTES
+    assert (registry.owner(result).segment.nbytes < module.FIRST_NBYTES) is is_small
 
 
 def resident_kib():
@@ -281,17 +281,17 @@ def resident_kib():
 def test_memory_at_no_time_exceeds_the_result(monkeypatch, kwargs, gives_back):
     """With the pages of the outgrown array kept, which is the twin, it is exceeded."""
     step = 1 << 20
-    monkeypatch.setattr(module, "FIRST", 8 * step)
-    monkeypatch.setattr(module, "STEP", step)
+    monkeypatch.setattr(module, "FIRST_NBYTES", 8 * step)
+    monkeypatch.setattr(module, "STEP_NBYTES", step)
     if not gives_back:
         monkeypatch.setattr(pages, "give_back", lambda part: None)
-    fill, seen = fromiter.fill, []
+    fill, seen = pages.fill, []
 
     def watched(target, values):
         fill(target, values)
         seen.append(resident_kib())
 
-    monkeypatch.setattr(module, "fill", watched)
+    monkeypatch.setattr(pages, "fill", watched)
     sharedarray.release_cache()
     before = resident_kib()
     result = fromiter((i for i in range(17 * step // 8)), "i8", **kwargs)

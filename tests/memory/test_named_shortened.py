@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sharedarray
-from sharedarray.memory import named, unfinished
+from sharedarray.memory import building, named
 from sharedarray_ops.files import reading
 from tests.memory.support import assert_like_numpy
 
@@ -87,7 +87,7 @@ def test_files_that_shrink_while_they_are_read(folder, other, tmp_path, monkeypa
 def test_who_was_attached_before_may_touch_all_of_it(folder, other):
     a = sharedarray.full(N, 7, "u1", name="x")
     other.run("b = sa.attach('x')")
-    short = unfinished.shortened(a, 5000, "x")
+    short = building.shortened(a, 5000, "x")
 
     header = 128
     code = f"b.shape, int(b[:5000].sum()), int(b[8192 - {header} : -{header}].sum())"
@@ -103,7 +103,7 @@ def test_name_that_has_gone_meanwhile(folder, is_taken):
     sharedarray.unlink("x")
     if is_taken:
         sharedarray.full(3, 9, "u1", name="x")
-    short = unfinished.shortened(a, 5000, "x")
+    short = building.shortened(a, 5000, "x")
 
     assert_like_numpy(short, np.full(5000, 7, "u1"))
     assert sharedarray.list_named() == ["x"] * is_taken
@@ -114,5 +114,5 @@ def test_name_that_has_gone_meanwhile(folder, is_taken):
 def test_without_a_name_nothing_is_freed_or_noted():
     a = sharedarray.full(N, 7, "u1")
 
-    assert_like_numpy(unfinished.shortened(a, 5000, None), np.full(5000, 7, "u1"))
+    assert_like_numpy(building.shortened(a, 5000, None), np.full(5000, 7, "u1"))
     assert (a == 7).all()

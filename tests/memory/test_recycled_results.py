@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import sharedarray
-from sharedarray.memory import cache, registry, results
-from sharedarray.memory.results import recycled
+from sharedarray.memory import cache, registry
+from sharedarray.memory.cache import recycled
 from tests.memory.support import in_child
 
 N = 1 << 16
@@ -17,7 +17,7 @@ N = 1 << 16
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(results, "MIN_NBYTES", 8 * N)
+    monkeypatch.setattr(cache, "RESULT_MIN_NBYTES", 8 * N)
     cache.release_cache()
     yield
     cache.release_cache()
@@ -118,21 +118,21 @@ def test_child_has_a_copy():
 def test_nothing_is_left_of_results_that_are_gone():
     cycle = [made()]
     cycle.append(cycle)
-    assert len(results._leases) == 1
+    assert len(cache._leases) == 1
     del cycle
     gc.collect()
-    assert not results._leases
+    assert not cache._leases
 
 
 def test_results_of_ufuncs(monkeypatch):
-    for sizes in ("functions.ufuncs.MIN_SIZE", "memory.ufuncs.LEAST"):
+    for sizes in ("functions.ufuncs.MIN_SIZE", "memory.protocols.LEAST"):
         monkeypatch.setattr(f"sharedarray.{sizes}", {np.exp: N, np.divmod: N})
     a = sharedarray.array(np.linspace(-1, 1, 1 << 18))
     with sharedarray.num_workers(2):
         for _ in range(3):
             result = np.exp(a)
             assert result.tobytes() == np.exp(np.asarray(a).copy()).tobytes()
-            assert isinstance(result.base, results._Room)
+            assert isinstance(result.base, cache._Room)
             quotient, rest = np.divmod(a, 0.25)
             assert not np.may_share_memory(quotient, rest)
             assert np.array_equal(quotient * 0.25 + rest, a)

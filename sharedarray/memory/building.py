@@ -1,0 +1,122 @@
+"""What all functions that create arrays share: layout and errors are NumPy's, the memory is ours.
+
+::
+
+    made(np.empty, (shape, dtype, order), ...) --> private array, no page touched --> new_array
+        --> fill(array, value)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from sharedarray.memory import named, pages, registry
+from sharedarray.memory.array import SharedArray, layout, new_array
+
+__all__ = [
+    "UNSET",
+    "ZEROED",
+    "as_numpy",
+    "is_foreign",
+    "is_ours",
+    "made",
+    "shortened",
+    "unlinked_on_error",
+]
+
+# Instead of a value: elements stay as they are in the memory; they are zero, in pages not touched.
+UNSET: Any = object()
+ZEROED: Any = object()
+
+
+def made(
+    like: Callable[..., Any],
+    args: tuple[Any, ...],
+    value: Any,
+    name: str | None,
+    reserve: bool,
+    device: Any = None,
+) -> SharedArray:
+    """Return a new shared array with the layout of ``like(*args)``, set to a value.
+
+    Parameters
+    ----------
+    like : callable
+        `numpy.empty` or `numpy.empty_like`, which judges the arguments, and raises NumPy's errors.
+    args, device : tuple, {'cpu'} or None
+        Its arguments.
+    value : array_like
+        Broadcast and cast as `numpy.full` does it; or `UNSET` or `ZEROED`.
+    name, reserve
+        As in `sharedarray.empty`.
+    """
+    array = new_array(
+        layout(like, *args, device=device), zeroed=value is ZEROED, name=name, reserve=reserve
+    )
+    if value is not UNSET and value is not ZEROED:
+        pages.fill(array.view(np.ndarray), value)
+    return array
+
+
+def as_numpy(
+    function: Callable[..., Any], *args: Any, name: str | None, reserve: bool, **kwargs: Any
+) -> SharedArray:
+    """Return what NumPy's function returns for an array of another package.
+
+    Raises
+    ------
+    TypeError
+        If options are given that only arrays of ours have.
+    """
+    if name is not None or reserve:
+        raise TypeError(
+            f"numpy.{function.__name__} makes an array of another package here, which has no "
+            "name= or reserve="
+        )
+    result: SharedArray = function(*args, **kwargs)  # that package's class; there is no type for it
+    return result
+
+
+def is_foreign(obj: Any) -> bool:
+    """Return whether the class of an object has an ``__array_function__`` other than NumPy's."""
+    return _protocol(obj) not in (None, *_OUR_PROTOCOLS)
+
+
+def is_ours(like: Any) -> bool:
+    """Return whether `like` asks for an array of ours; otherwise NumPy decides."""
+    return like is None or _protocol(like) in _OUR_PROTOCOLS
+
+
+def _protocol(obj: Any) -> Any:
+    return getattr(type(obj), "__array_function__", None)
+
+
+_OUR_PROTOCOLS = (np.ndarray.__array_function__, SharedArray.__array_function__)
+
+
+@contextmanager
+def unlinked_on_error(name: str | None) -> Iterator[None]:
+    """Unlink a new named segment if the block that fills it raises."""
+    try:
+        yield
+    except BaseException:
+        if name is not None:
+            named.unlink(name)
+        raise
+
+
+def shortened(a: SharedArray, n_items: int, name: str | None) -> SharedArray:
+    """Return the first items of a new array, the whole pages of the others freed if it is named.
+
+    Programs that attach to the name from then on see these items only.
+    """
+    result: SharedArray = a[:n_items]
+    block = registry.owner(a)
+    if name is not None and block is not None and n_items < len(a):
+        named.shorten(name, block.segment, n_items)
+        pages.give_back(a[n_items:])
+    return result
