@@ -24,18 +24,15 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sharedarray.cluster.dask_constructs import DaskSchedule, event_name, register_shipped, stop_map
 from sharedarray.cluster.remote import Errand, Parcel, run_claim
 from sharedarray.cluster.tasks import Flight, TaskCrew, check_process
-from sharedarray.workers.backend import Backend, backend_named
+from sharedarray.workers.backend import Backend, CrewMap, backend_named
 from sharedarray.workers.crew import Crew, Report, Work
 from sharedarray.workers.primitives import ThreadPrimitives
 from sharedarray.workers.reports import Claim
-
-if TYPE_CHECKING:
-    from sharedarray.workers.mapcall import MapCall
 
 __all__ = ["DaskBackend"]
 
@@ -119,7 +116,7 @@ class DaskBackend(Backend):
         n_threads: int = sum(self.engine.nthreads().values())
         return max(1, n_threads)
 
-    def crew(self, call: MapCall) -> Crew:
+    def crew(self, call: CrewMap) -> Crew:
         """Return tasks, not yet submitted."""
         check_process(self._pid, "a client of Dask")
         return _DaskCrew(call, self.engine, self._retries)
@@ -128,7 +125,7 @@ class DaskBackend(Backend):
 class _DaskCrew(TaskCrew):
     """Tasks of a cluster."""
 
-    def __init__(self, call: MapCall, client: Any, retries: int) -> None:
+    def __init__(self, call: CrewMap, client: Any, retries: int) -> None:
         super().__init__(call, DaskSchedule)
         self._client = client
         # Its futures fetch results by themselves: one from a worker that is just being lost takes

@@ -13,19 +13,16 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sharedarray import config
 from sharedarray.cluster.remote import Errand, FarSchedule, Parcel, run_packed
 from sharedarray.cluster.shipping import REFERENCE, dumps
 from sharedarray.cluster.tasks import Flight, TaskCrew, check_process
-from sharedarray.workers.backend import Backend, backend_named
+from sharedarray.workers.backend import Backend, CrewMap, backend_named
 from sharedarray.workers.crew import Crew, Report, Work
 from sharedarray.workers.primitives import ThreadPrimitives
 from sharedarray.workers.reports import Claim
-
-if TYPE_CHECKING:
-    from sharedarray.workers.mapcall import MapCall
 
 __all__ = ["ExecutorBackend"]
 
@@ -96,7 +93,7 @@ class ExecutorBackend(Backend):
             return max(1, n_threads)
         return config.cpu_count()
 
-    def crew(self, call: MapCall) -> Crew:
+    def crew(self, call: CrewMap) -> Crew:
         """Return tasks, not yet submitted."""
         check_process(self._pid, "an executor")
         if _shares_memory(self.engine):
@@ -115,7 +112,7 @@ def _shares_memory(executor: Any) -> bool:
 class _ExecutorCrew(TaskCrew):
     """Tasks of an executor whose workers are elsewhere."""
 
-    def __init__(self, call: MapCall, executor: Any) -> None:
+    def __init__(self, call: CrewMap, executor: Any) -> None:
         super().__init__(call, FarSchedule)
         self._executor = executor
         self._packed_errands: dict[bool, bytes] = {}
@@ -135,7 +132,7 @@ class _ExecutorCrew(TaskCrew):
 class _ThreadsCrew(_ExecutorCrew):
     """Threads of an executor as workers, which are the map's own: nothing is pickled."""
 
-    def __init__(self, call: MapCall, executor: Any) -> None:
+    def __init__(self, call: CrewMap, executor: Any) -> None:
         super().__init__(call, executor)
         self._claims: list[deque[Claim | None]] = [deque() for _ in range(call.n_workers)]
         self._reports: list[Iterator[Report]] = []

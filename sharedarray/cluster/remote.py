@@ -125,8 +125,6 @@ _making = threading.Lock()
 class FarSchedule:
     """What stands for the schedule of a map in a worker: it has no way to the other workers."""
 
-    is_granted = True
-
     def __init__(self, errand: Errand) -> None:
         self.token = errand.token
         self.pid = os.getpid()
@@ -206,8 +204,7 @@ class FarMap:
         context = copy_context()
         context.run(lambda: np.seterr(**self._errors))
         context.run(config.inherit_share, config.share_for(parcel.n_beside))
-        owner: Any = self  # it has all of a MapCall that a worker asks for
-        reports = run_worker(owner, parcel.rank, context, claims.popleft)
+        reports = run_worker(self, parcel.rank, context, lambda size: claims.popleft())
         self._workers[parcel.rank] = claims, reports
         return claims, reports
 

@@ -25,13 +25,14 @@ import uuid
 from collections.abc import Callable
 from copy import copy
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sharedarray.cluster.remote import Errand, FarSchedule, Parcel
 from sharedarray.cluster.shipping import REFERENCE, VALUE, dumps, loads
 from sharedarray.errors import WorkerDied
+from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import NothingYet, Report, Work
 from sharedarray.workers.reports import (
     Claim,
@@ -40,9 +41,6 @@ from sharedarray.workers.reports import (
     text_of_traceback,
     with_source,
 )
-
-if TYPE_CHECKING:
-    from sharedarray.workers.mapcall import MapCall
 
 __all__ = ["Flight", "TaskCrew", "check_process"]
 
@@ -72,13 +70,13 @@ class TaskCrew:
 
     Parameters
     ----------
-    call : MapCall
+    call : CrewMap
         The map.
     schedule : type
         What the workers have of constructs.
     """
 
-    def __init__(self, call: MapCall, schedule: type[FarSchedule]) -> None:
+    def __init__(self, call: CrewMap, schedule: type[FarSchedule]) -> None:
         self._call = call
         self._far_schedule = schedule
         self.token = uuid.uuid4().hex

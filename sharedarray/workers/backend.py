@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from sharedarray import config
 from sharedarray.lazy import Later
@@ -11,14 +11,31 @@ from sharedarray.workers.crew import Crew, SerialCrew
 from sharedarray.workers.primitives import ProcessPrimitives, ThreadPrimitives
 from sharedarray.workers.process import check_fork
 from sharedarray.workers.threads import ThreadCrew
+from sharedarray.workers.worker import WorkerMap
 
 if TYPE_CHECKING:
     from sharedarray.workers import processes
-    from sharedarray.workers.mapcall import MapCall
 else:
     processes = Later("sharedarray.workers.processes", for_workers=True)
 
-__all__ = ["Backend", "ProcessBackend", "SerialBackend", "ThreadBackend", "backend_named"]
+__all__ = [
+    "Backend",
+    "CrewMap",
+    "ProcessBackend",
+    "SerialBackend",
+    "ThreadBackend",
+    "backend_named",
+]
+
+
+class CrewMap(WorkerMap, Protocol):
+    """What a crew needs of its map, see `MapCall`."""
+
+    def item_of(self, rank: int) -> int | None:
+        """Return the item that a worker runs, None where it runs none."""
+
+    def settle(self, rank: int) -> None:
+        """Prepare a new process."""
 
 
 class Backend:
@@ -50,7 +67,7 @@ class Backend:
 
     # Of a class static methods, of an instance its own.
     default_np: Callable[[], int] = staticmethod(config.cpu_count)
-    crew: Callable[[MapCall], Crew]
+    crew: Callable[[CrewMap], Crew]
 
 
 class ProcessBackend(Backend):
@@ -77,10 +94,10 @@ class ProcessBackend(Backend):
     primitives = ProcessPrimitives
 
     @staticmethod
-    def crew(call: MapCall) -> Crew:
+    def crew(call: CrewMap) -> Crew:
         """Return processes, not yet forked."""
         check_fork()
-        return processes.ProcessCrew(call.n_workers, call.schedule.item_of, call.settle)
+        return processes.ProcessCrew(call.n_workers, call.item_of, call.settle)
 
 
 class ThreadBackend(Backend):
@@ -101,7 +118,7 @@ class ThreadBackend(Backend):
     primitives = ThreadPrimitives
 
     @staticmethod
-    def crew(call: MapCall) -> Crew:
+    def crew(call: CrewMap) -> Crew:
         """Return threads, not yet at work."""
         return ThreadCrew(call.n_workers, call.schedule.stop)
 
@@ -124,7 +141,7 @@ class SerialBackend(Backend):
     primitives = ThreadPrimitives
 
     @staticmethod
-    def crew(call: MapCall) -> Crew:
+    def crew(call: CrewMap) -> Crew:
         """Return the caller."""
         return SerialCrew()
 

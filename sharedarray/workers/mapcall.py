@@ -316,17 +316,24 @@ class MapCall:
 
     def work(self, rank: int, next_claim: NextClaim) -> Iterator[Report]:
         """Yield what the worker of that rank has to report."""
-        return run_worker(self, rank, self._contexts[rank], next_claim)
 
-    def claim(self, rank: int, size: int) -> Claim | None:
-        """Claim the next items of the sequence."""
-        claimed = self.schedule.claim(rank, size)
-        return None if claimed is None else Claim(*claimed)
+        def claimed(size: int) -> Claim | None:
+            if schedule.is_granted:
+                return next_claim()
+            bounds = schedule.claim(rank, size)
+            return None if bounds is None else Claim(*bounds)
+
+        schedule = self.schedule
+        return run_worker(self, rank, self._contexts[rank], claimed)
 
     @property
     def n_left(self) -> int:
         """Return how many items of the sequence nobody has claimed."""
         return self.schedule.n_left
+
+    def item_of(self, rank: int) -> int | None:
+        """Return the item that a worker runs, None where it runs none."""
+        return self.schedule.item_of(rank)
 
     def settle(self, rank: int) -> None:
         """Make a new process a place of its own: random numbers, number of workers."""

@@ -27,6 +27,7 @@ from collections.abc import Callable
 
 from sharedarray.errors import StopProcessGroup
 from sharedarray.workers.primitives import Primitives
+from sharedarray.workers.worker import WorkerSchedule
 
 __all__ = ["Schedule"]
 
@@ -49,7 +50,7 @@ class Schedule:
         Workers have ranks below this.
     n_items : int or None
         How many items `claim` gives out; None where the coordinator grants all claims.
-    outer : Schedule, optional
+    outer : WorkerSchedule, optional
         Of the map whose worker runs this map: where that one has stopped, so has this one.
     """
 
@@ -58,7 +59,7 @@ class Schedule:
         make: Callable[[int, int], Primitives],
         n_workers: int,
         n_items: int | None,
-        outer: Schedule | None = None,
+        outer: WorkerSchedule | None = None,
     ) -> None:
         self._n_workers = n_workers
         self._n_items = n_items or 0

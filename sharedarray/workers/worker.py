@@ -14,26 +14,89 @@ Ownership
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar
 from itertools import takewhile
 from operator import getitem
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from sharedarray.errors import StopProcessGroup
-from sharedarray.workers.crew import NextClaim, Report
+from sharedarray.workers.crew import Report
 from sharedarray.workers.reports import Claim, Failure, Results, text_of_traceback
 
-if TYPE_CHECKING:
-    from sharedarray.workers.mapcall import MapCall
-    from sharedarray.workers.sync import Schedule
-
-__all__ = ["Worker", "current_worker", "current_workers", "next_size", "number_map", "run_worker"]
+__all__ = [
+    "Worker",
+    "WorkerMap",
+    "WorkerSchedule",
+    "current_worker",
+    "current_workers",
+    "next_size",
+    "number_map",
+    "run_worker",
+]
 
 # Seconds. Claims grow while a whole claim takes less than the first, and shrink above the second: a
 # claim costs some 10 us, and an item that waits for its turn behind a long claim costs parallelism.
 SHORT_CLAIM, LONG_CLAIM = 0.5e-3, 5e-3
+
+
+class WorkerSchedule(Protocol):
+    """What a worker needs of the state that the workers of a map share, see `Schedule`."""
+
+    @property
+    def stopped(self) -> bool:
+        """Return whether no worker may start another item."""
+
+    def stop(self) -> None:
+        """Let no worker start another item, and wake those that wait here."""
+
+    def starts(self, rank: int, item: int | None) -> None:
+        """Note which item a worker runs; None for none."""
+
+    def passed(self, rank: int) -> None:
+        """Note that no item of the worker's claim wants a turn any more."""
+
+    def await_turn(self, rank: int, item: int) -> None:
+        """Wait until no earlier item can want a turn."""
+
+    def enter(self) -> None:
+        """Enter the critical block, once no other worker is inside."""
+
+    def leave(self) -> None:
+        """Leave the critical block."""
+
+    def reaches_here(self) -> bool:
+        """Return whether `await_turn` and `enter` work in this process."""
+
+
+class WorkerMap(Protocol):
+    """What a worker needs of its map, see `MapCall`."""
+
+    pool: Any
+    func: Callable[..., Any]
+    star: bool
+    number: tuple[int, ...]
+    n_workers: int
+    sequence: Any
+    engine: Any
+    let_out: tuple[type[BaseException], ...]
+
+    @property
+    def outer(self) -> Worker | None:
+        """Return the worker that this map runs in."""
+
+    @property
+    def chunksize(self) -> int | None:
+        """Return how many items a claim has, None where that varies."""
+
+    @property
+    def n_left(self) -> int:
+        """Return how many items of the sequence are not claimed yet."""
+
+    @property
+    def schedule(self) -> WorkerSchedule:
+        """Return what the workers share."""
 
 
 class Worker:
@@ -48,7 +111,7 @@ class Worker:
         The process that it is in.
     storage : dict
         What the work function has stored in `local`.
-    inside : list of Schedule
+    inside : list of WorkerSchedule
         In whose critical blocks it is.
     item : int
         The position of the item that runs.
@@ -58,13 +121,13 @@ class Worker:
         How many maps that item has started.
     """
 
-    def __init__(self, owner: MapCall, rank: int, context: Context) -> None:
+    def __init__(self, owner: WorkerMap, rank: int, context: Context) -> None:
         self.map = owner
         self.rank = rank
         self.context = context
         self.pid = os.getpid()
         self.storage: dict[str, Any] = {}
-        self.inside: list[Schedule] = []
+        self.inside: list[WorkerSchedule] = []
         self.item = 0
         self.had_turn = False
         self.n_maps = 0
@@ -119,15 +182,17 @@ class Worker:
 
 
 def run_worker(
-    owner: MapCall, rank: int, context: Context, next_claim: NextClaim
+    owner: WorkerMap, rank: int, context: Context, next_claim: Callable[[int], Claim | None]
 ) -> Iterator[Report]:
-    """Run items until there are none: the whole life of a worker."""
+    """Run items until there are none: the whole life of a worker.
+
+    ``next_claim(size)`` returns the next claim, None after the last one.
+    """
     worker = Worker(owner, rank, context)
     context.run(_current.set, worker)
     size = owner.chunksize or 1
-    is_granted = owner.schedule.is_granted
     try:
-        while claim := next_claim() if is_granted else owner.claim(rank, size):
+        while claim := next_claim(size):
             report = worker.run(claim)
             yield report
             if isinstance(report, Failure):
