@@ -7,6 +7,9 @@
     processes.ProcessCrew()    -->  import of the module `processes` stands for
     first fork of a worker     -->  what workers may use is loaded before it
 
+The public classes and functions say in `__module__` where the façade has them, as NumPy's do: in
+their repr, in pickles and in tracebacks, whatever module they are written in.
+
 Guarantees
 ----------
 * What workers may use is loaded once, in the parent, rather than in every worker; and no worker
@@ -25,6 +28,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 __all__ = ["Later", "facade", "load_for_workers"]
@@ -62,6 +66,9 @@ def facade(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__getattr__` and `__dir__` of a module (PEP 562), which import names when asked.
 
+    The public classes and functions that it has, and those that it gets so, have it for their
+    `__module__` from then on.
+
     Parameters
     ----------
     namespace : dict
@@ -73,15 +80,29 @@ def facade(
     """
     _for_workers.update(for_workers)
     home_of = {name: home for home, names in homes.items() for name in names}
+    for name, member in namespace.items():
+        if not name.startswith("_"):
+            _set_module(member, namespace["__name__"])
 
     def get(name: str) -> Any:
         if name not in home_of:
             message = f"module {namespace['__name__']!r} has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=sys.modules.get(namespace["__name__"]))
-        found = namespace[name] = getattr(import_module(home_of[name]), name)
+        found = getattr(import_module(home_of[name]), name)
+        _set_module(found, namespace["__name__"])
+        namespace[name] = found
         return found
 
     return get, lambda: sorted({*namespace, *home_of})
+
+
+def _set_module(member: Any, module: str) -> None:
+    """Have a function of a module below, or a class and its methods, say that it is of this one."""
+    if isinstance(member, (type, FunctionType)) and member.__module__.startswith(module + "."):
+        member.__module__ = module
+        if isinstance(member, type):
+            for method in vars(member).values():
+                _set_module(method, module)
 
 
 def load_for_workers() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 import sharedarray
@@ -132,6 +135,40 @@ def test_names_pickle_before_they_are_loaded(name):
     code = f"import pickle; print(pickle.loads(bytes.fromhex({pickled.strip()!r})).__name__)"
 
     assert run(code).strip() == name
+
+
+@pytest.mark.parametrize("name", sharedarray.__all__)
+def test_public_names_say_that_they_are_of_the_package(name):
+    member = getattr(sharedarray, name)
+
+    assert (member.__module__, member.__qualname__) == ("sharedarray", name)
+    for pickler in (pickle, cloudpickle):
+        pickled = pickler.dumps(member)
+        assert pickle.loads(pickled) is member
+        assert b"sharedarray." not in pickled
+    if isinstance(member, type):
+        assert repr(member) == f"<class 'sharedarray.{name}'>"
+
+
+def test_names_of_others_stay_what_they_are():
+    before = Path.__module__
+    namespace = {"__name__": "sharedarray", "Path": Path, "_facade": lazy.facade, "n": 1}
+    get, _ = lazy.facade(namespace, {"pathlib": ("PurePath",)})
+
+    assert get("PurePath").__module__ == Path.__module__ == before
+    assert lazy.facade.__module__ == "sharedarray.lazy"
+
+
+def test_examples_of_the_public_names_are_found():
+    # pytest looks for them where the names are defined, as `__module__` says, the methods' too.
+    found = {test.name for test in doctest.DocTestFinder(exclude_empty=True).find(sharedarray)}
+    expected = {
+        f"sharedarray.{name}"
+        for name in sharedarray.__all__
+        if ">>>" in (getattr(sharedarray, name).__doc__ or "")
+    }
+
+    assert expected | {"sharedarray.MapReduce.map", "sharedarray.Parallel.run"} <= found
 
 
 def test_interrupted_import_is_started_again(tmp_path, monkeypatch):

@@ -115,7 +115,7 @@ class SharedArray(np.ndarray):
     >>> a = sharedarray.SharedArray((2, 3), dtype="i4")
     >>> a[:] = 7
     >>> type(a[0]), type(a + 1)
-    (<class 'sharedarray.memory.array.SharedArray'>, <class 'numpy.ndarray'>)
+    (<class 'sharedarray.SharedArray'>, <class 'numpy.ndarray'>)
     """
 
     # Neither a dict nor the garbage collector's header: a view costs 0.1 us less.

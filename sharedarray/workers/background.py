@@ -253,10 +253,10 @@ def background(
     Examples
     --------
     >>> import sharedarray
-    >>> total = sharedarray.background(sum, range(1000))
-    >>> smallest = min(range(10))
-    >>> total.wait() + smallest
-    499500
+    >>> power = sharedarray.background(pow, 2, 10)
+    >>> other = pow(3, 2)
+    >>> power.wait() + other
+    1033
     """
     check_func(function)
     handle: BackgroundProcess[T] = BackgroundProcess()

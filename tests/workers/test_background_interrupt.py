@@ -81,7 +81,7 @@ def test_an_interrupt_locks_nothing(tmp_path):
 from sharedarray import background
 from sharedarray.workers import backgroundchild
 
-FILES = {sys.modules[background.__module__].__file__, backgroundchild.__file__}
+FILES = {background.__code__.co_filename, backgroundchild.__file__}
 call = background(threading.Event().wait)
 
 def look():
