@@ -265,16 +265,16 @@ class SharedArray(np.ndarray):
 _IMAG: Any = np.ndarray.imag
 
 
-def layout(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def layout(make: Callable[..., Any], *args: Any) -> Any:
     """Return a private array of NumPy's, no page of it touched: the layout of a new shared one.
 
     NumPy's own errors come from here. Where there is no room, the cache is emptied first.
     """
     try:
-        return make(*args, **kwargs)
+        return make(*args)
     except MemoryError:
         release_cache()
-        return make(*args, **kwargs)
+        return make(*args)
 
 
 def refuse_objects(dtype: DTypeLike | None) -> None:

@@ -2,8 +2,7 @@
 
 ::
 
-    made(np.empty, (shape, dtype, order), ...) --> private array, no page touched --> new_array
-        --> fill(array, value)
+    layout(np.empty, ...) --private array, no page touched--> made --> new_array --> pages.fill
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sharedarray.memory import named, pages, registry
-from sharedarray.memory.array import SharedArray, layout, new_array
+from sharedarray.memory.array import SharedArray, new_array
 
 __all__ = [
     "UNSET",
@@ -33,31 +32,22 @@ UNSET: Any = object()
 ZEROED: Any = object()
 
 
-def made(
-    like: Callable[..., Any],
-    args: tuple[Any, ...],
-    value: Any,
-    name: str | None,
-    reserve: bool,
-    device: Any = None,
-) -> SharedArray:
-    """Return a new shared array with the layout of ``like(*args)``, set to a value.
+def made(like: np.ndarray, value: Any, name: str | None, reserve: bool) -> SharedArray:
+    """Return a new shared array with the layout of another one, set to a value.
 
     Parameters
     ----------
-    like : callable
-        `numpy.empty` or `numpy.empty_like`, which judges the arguments, and raises NumPy's errors.
-    args, device : tuple, {'cpu'} or None
-        Its arguments.
+    like : ndarray
+        From `layout`, by which NumPy has judged all arguments.
     value : array_like
         Broadcast and cast as `numpy.full` does it; or `UNSET` or `ZEROED`.
     name, reserve
         As in `sharedarray.empty`.
     """
-    array = new_array(
-        layout(like, *args, device=device), zeroed=value is ZEROED, name=name, reserve=reserve
-    )
-    if value is not UNSET and value is not ZEROED:
+    if value is ZEROED:
+        return new_array(like, zeroed=True, name=name, reserve=reserve)
+    array = new_array(like, name=name, reserve=reserve)
+    if value is not UNSET:
         pages.fill(array.view(np.ndarray), value)
     return array
 

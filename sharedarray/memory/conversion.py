@@ -98,7 +98,9 @@ def array(
         options |= {"copy": copy, "subok": subok, "like": like}
         return as_numpy(np.array, object, dtype, name=name, reserve=reserve, **options)
     refuse_objects(dtype)
-    found = np.array(object, dtype, copy=_unless_false(copy), **options)
+    # False where it is refused; a copy of NumPy's would be private.
+    unconverted = None if copy or copy is None else False
+    found = np.array(object, dtype, copy=unconverted, **options)
     return _shared(object, found, copy, order, name, reserve)
 
 
@@ -137,7 +139,8 @@ def asarray(
         options: dict[str, Any] = {"device": device, "copy": copy, "like": like}
         return as_numpy(np.asarray, a, dtype, order, name=name, reserve=reserve, **options)
     refuse_objects(dtype)
-    found = np.asarray(a, dtype, order, device=device, copy=_unless_false(copy))
+    unconverted = None if copy or copy is None else False  # as in `array`
+    found = np.asarray(a, dtype, order, device=device, copy=unconverted)
     return _shared(a, found, copy, order, name, reserve)
 
 
@@ -181,11 +184,6 @@ def attach(name: str) -> SharedArray:
     return np.ndarray.__new__(SharedArray, shape, dtype, block, 0, order=order)
 
 
-def _unless_false(copy: bool | None) -> bool | None:
-    """Return what `copy` is for NumPy, whose copy would be private."""
-    return False if copy is not None and not copy else None
-
-
 def _shared(
     source: Any,
     found: np.ndarray,
@@ -219,7 +217,7 @@ def _shared(
 def _copied(source: np.ndarray, order: _Order, name: str | None, reserve: bool) -> SharedArray:
     if source.dtype.hasobject:
         refuse_objects(source.dtype)
-    return made(np.empty_like, (source, None, order, False), source, name, reserve)
+    return made(np.empty_like(source, None, order, False), source, name, reserve)
 
 
 def _same_layout(a: np.ndarray, b: np.ndarray) -> bool:

@@ -8,12 +8,13 @@ convert data are in `conversion` and `fromiter`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from sharedarray.memory.array import SharedArray, refuse_objects
+from sharedarray.memory.array import SharedArray, layout, refuse_objects
 from sharedarray.memory.building import UNSET, ZEROED, as_numpy, is_foreign, is_ours, made
 from sharedarray.memory.conversion import array, asarray, attach, copy
 from sharedarray.memory.fromiter import fromiter
@@ -195,7 +196,7 @@ def arange(*args: Any, **kwargs: Any) -> SharedArray:
         return as_numpy(np.arange, *args, like=like, name=name, reserve=reserve, **kwargs)
     refuse_objects(kwargs.get("dtype"))
     values = np.arange(*args, **kwargs)
-    return made(np.empty_like, (values,), values, name, reserve)
+    return made(values, values, name, reserve)
 
 
 def empty_like(
@@ -338,8 +339,10 @@ def _made(
         args = (shape, value) if function is np.full else (shape,)
         options: dict[str, Any] = {"device": device, "like": like}
         return as_numpy(function, *args, dtype, order, name=name, reserve=reserve, **options)
-    refuse_objects(dtype)
-    return made(np.empty, (shape, dtype, order), value, name, reserve, device)
+    if dtype is not None:
+        refuse_objects(dtype)
+    make = np.empty if device is None else partial(np.empty, device=device)
+    return made(layout(make, shape, dtype, order), value, name, reserve)
 
 
 def _like(
@@ -362,6 +365,5 @@ def _like(
     # As a plain array it asks no class; a list is converted once, not for its dtype and again.
     prototype = np.asarray(a)
     refuse_objects(prototype.dtype if dtype is None else dtype)
-    return made(
-        np.empty_like, (prototype, dtype, order, False, shape), value, name, reserve, device
-    )
+    make = np.empty_like if device is None else partial(np.empty_like, device=device)
+    return made(layout(make, prototype, dtype, order, False, shape), value, name, reserve)

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharedarray.memory import pages
-from sharedarray.memory.array import SharedArray, refuse_objects
-from sharedarray.memory.building import UNSET, as_numpy, is_ours, made, unlinked_on_error
+from sharedarray.memory.array import SharedArray, layout, new_array, refuse_objects
+from sharedarray.memory.building import as_numpy, is_ours, unlinked_on_error
 from sharedarray.memory.conversion import asarray
 
 __all__ = ["fromiter"]
@@ -163,8 +163,8 @@ def _new_array(
     n_items: int, pattern: NDArray[Any], name: str | None = None, reserve: bool = False
 ) -> SharedArray:
     """Return an array for `n_items` items such as those of `pattern`."""
-    shape = (n_items, *pattern.shape[1:])
-    return made(np.empty, (shape, pattern.dtype), UNSET, name, reserve)
+    like = layout(np.empty, (n_items, *pattern.shape[1:]), pattern.dtype)
+    return new_array(like, name=name, reserve=reserve)
 
 
 def _put(chunk: NDArray[Any], target: NDArray[Any], touch: Any) -> None:
