@@ -112,6 +112,7 @@ else:
             "sharedarray.openmp.parallel": ("Parallel", "Private", "Reduction", "Shared"),
         },
         for_workers=("sharedarray.workers.background", "sharedarray.openmp.parallel"),
+        beside={"distributed.protocol": "sharedarray.cluster.dask_serialization:register"},
     )
 
 __all__ = [

@@ -63,6 +63,7 @@ def facade(
     namespace: dict[str, Any],
     homes: Mapping[str, tuple[str, ...]],
     for_workers: Iterable[str] = (),
+    beside: Mapping[str, str] | None = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__getattr__` and `__dir__` of a module (PEP 562), which import names when asked.
 
@@ -77,8 +78,14 @@ def facade(
         The names that each module has.
     for_workers : iterable of str
         Those of the modules that forked workers may use.
+    beside : mapping of str to str, optional
+        What is called at once, as ``"module:function"``, where another module is loaded already.
     """
     _for_workers.update(for_workers)
+    for other, function in (beside or {}).items():
+        if other in sys.modules:
+            home, _, name = function.partition(":")
+            getattr(import_module(home), name)()
     home_of = {name: home for home, names in homes.items() for name in names}
     for name, member in namespace.items():
         if not name.startswith("_"):

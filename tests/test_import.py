@@ -187,6 +187,28 @@ def test_interrupted_import_is_started_again(tmp_path, monkeypatch):
     assert names() == ["__name__", "x"]
 
 
+def test_function_is_called_where_the_module_beside_it_is_loaded(tmp_path, monkeypatch):
+    (tmp_path / "called_at_once.py").write_text("calls = []\ndef call(): calls.append(1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    lazy.facade({}, {}, beside={"no_such_module": "called_at_once:call"})
+    assert "called_at_once" not in sys.modules
+    lazy.facade({}, {}, beside={"json": "called_at_once:call"})
+    assert sys.modules["called_at_once"].calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"), [("pass", "ndarray"), ("import distributed.protocol", "SharedArray")]
+)
+def test_dask_knows_shared_arrays_where_it_is_loaded_first(first, expected):
+    pytest.importorskip("distributed")
+    code = (
+        f"{first}\nimport sharedarray\nfrom distributed.protocol import deserialize, serialize\n"
+        "print(type(deserialize(*serialize(sharedarray.arange(5)))).__name__)"
+    )
+    assert run(code).strip() == expected
+
+
 # forks
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")

@@ -27,10 +27,9 @@ from collections import deque
 from typing import Any
 
 from sharedarray.cluster.remote import Errand, FarSchedule
-from sharedarray.cluster.shipping import shipped
 from sharedarray.errors import StopProcessGroup
 
-__all__ = ["DaskSchedule", "event_name", "register_shipped", "stop_map"]
+__all__ = ["DaskSchedule", "event_name", "stop_map"]
 
 # Seconds: how long a place in the worker is kept while waiting, and after how long one who waits
 # looks whether the map has stopped.
@@ -47,24 +46,6 @@ def event_name(token: str, start: int) -> str:
 def stop_map(token: str) -> None:
     """Let no worker of this process start another item of a map."""
     _stopped.append(token)
-
-
-def register_shipped() -> None:
-    """Have Dask send shared arrays with their data, and make them shared again at the other end."""
-    from distributed import protocol  # an extra
-    from distributed.protocol.numpy import deserialize_numpy_ndarray, serialize_numpy_ndarray
-
-    dask: Any = protocol  # which does not say what it exports
-    for cls, its in shipped.items():
-
-        def serialize(a: Any, context: Any = None, private: Any = its.private) -> Any:
-            return serialize_numpy_ndarray(private(a), context=context)
-
-        def deserialize(header: Any, frames: Any, shared: Any = its.shared) -> Any:
-            return shared(deserialize_numpy_ndarray(header, frames))
-
-        dask.dask_serialize.register(cls)(serialize)
-        dask.dask_deserialize.register(cls)(deserialize)
 
 
 class DaskSchedule(FarSchedule):

@@ -26,7 +26,8 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import Any
 
-from sharedarray.cluster.dask_constructs import DaskSchedule, event_name, register_shipped, stop_map
+from sharedarray.cluster import dask_serialization
+from sharedarray.cluster.dask_constructs import DaskSchedule, event_name, stop_map
 from sharedarray.cluster.remote import Errand, Parcel, run_claim
 from sharedarray.cluster.tasks import Flight, TaskCrew, check_process
 from sharedarray.workers.backend import Backend, CrewMap, backend_named
@@ -102,7 +103,7 @@ class DaskBackend(Backend):
             )
         if retries < 0:
             raise ValueError(f"retries must be 0 or more, not {retries}")
-        register_shipped()
+        dask_serialization.register()
         self.engine = client
         self._retries = retries
         self._pid = os.getpid()
@@ -221,7 +222,7 @@ def _host(address: str) -> str:
 
 def _same(errand: Errand) -> Errand:
     """Return what is to live in a worker: the task behind the errand."""
-    register_shipped()
+    dask_serialization.register()
     return errand
 
 

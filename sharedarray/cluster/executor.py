@@ -17,8 +17,9 @@ from typing import Any
 
 from sharedarray import config
 from sharedarray.cluster.remote import Errand, FarSchedule, Parcel, run_packed
-from sharedarray.cluster.shipping import REFERENCE, dumps
+from sharedarray.cluster.shipping import dumps
 from sharedarray.cluster.tasks import Flight, TaskCrew, check_process
+from sharedarray.memory.pickling import REFERENCE
 from sharedarray.workers.backend import Backend, CrewMap, backend_named
 from sharedarray.workers.crew import Crew, Report, Work
 from sharedarray.workers.primitives import ThreadPrimitives

@@ -28,8 +28,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sharedarray import config
-from sharedarray.cluster.shipping import RESULT, dumps, loads
+from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import SharedArrayUnpickleError
+from sharedarray.memory.pickling import RESULT
 from sharedarray.workers.crew import Report
 from sharedarray.workers.reports import Claim, Failure, Results, portable, text_of_traceback
 from sharedarray.workers.reseeding import reseed

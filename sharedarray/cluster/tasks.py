@@ -30,8 +30,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sharedarray.cluster.remote import Errand, FarSchedule, Parcel
-from sharedarray.cluster.shipping import REFERENCE, VALUE, dumps, loads
+from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import WorkerDied
+from sharedarray.memory.pickling import REFERENCE, VALUE
 from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import NothingYet, Report, Work
 from sharedarray.workers.reports import (

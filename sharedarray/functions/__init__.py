@@ -3,16 +3,12 @@
 Each function has NumPy's signature and gives NumPy's result. What has no parallel way yet, and
 what is too small to win, goes to NumPy itself, and its result is put into shared memory where the
 function promises that. `SharedArray` methods and ``np.<function>(shared)`` come here by
-`memory.array.DISPATCH`; `ufuncs`, `assigning` and `indexing` have none but these. `travelling`,
-`byvalue` and `sharing` tell the workers how shared arrays travel and are made. `filling` is reached
-by name from `memory.pages`.
+`memory.array.DISPATCH`; `ufuncs`, `assigning` and `indexing` have none but these. `filling` is
+reached by name from `memory.pages`.
 """
 
 from sharedarray.functions import assigning as assigning
-from sharedarray.functions import byvalue as byvalue
 from sharedarray.functions import indexing as indexing
-from sharedarray.functions import sharing as sharing
-from sharedarray.functions import travelling as travelling
 from sharedarray.functions import ufuncs as ufuncs
 from sharedarray.functions.argsorting import argsort, lexsort
 from sharedarray.functions.binning import bincount, histogram

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sharedarray.memory import named, pickling
+from sharedarray.memory import named, references
 from sharedarray.memory.allocator import allocate
 from sharedarray.memory.cache import release_cache
 from sharedarray.memory.protocols import (
@@ -256,7 +256,7 @@ class SharedArray(np.ndarray):
         return self.__reduce_ex__(2)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        reference = pickling.reference_to(self)
+        reference = references.reference_to(self)
         if reference is None:
             return self.view(np.ndarray).copy().__reduce_ex__(protocol)
         return load, reference
@@ -370,7 +370,7 @@ def load(*reference: Any) -> SharedArray:
     SharedArrayUnpickleError
         If this process cannot reach the memory, or the reference is malformed.
     """
-    return pickling.resolve(SharedArray, reference)
+    return references.resolve(SharedArray, reference)
 
 
 def _has_own_protocol(cls: Any) -> bool:

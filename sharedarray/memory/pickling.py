@@ -1,262 +1,180 @@
-"""The pickle of a SharedArray: where its memory is, and never an address.
+r"""Pickles with shared arrays in them: what an array becomes depends on who loads the pickle.
+
+::
+
+    mode       a shared array becomes                          loaded by
+    ---------  ----------------------------------------------  -----------------------------------
+    REFERENCE  where its memory is, see `references`            any process that reaches the memory
+    TREE       where it is, if the coordinator has it, too;    the coordinator of a forked worker
+               else a descriptor beside the pickle, or its
+               data where it is small
+    VALUE      its data, and where it is                       workers on other machines, perhaps
+    RESULT     where it is, if the coordinator has made it;    the coordinator of such a worker
+               else its data, and where it is
 
 Guarantees
-----------
-* A pickle is loaded as the same memory with the same layout, or `SharedArrayUnpickleError` is
-  raised. Whatever is in it, nothing outside one live block is reached, and nothing crashes.
-* No pickle of an array whose memory was freed is ever taken for one of another array: ids of
-  segments and serials of blocks are used once.
-
-Assumptions
------------
-* The sender keeps the array alive until the pickle is loaded. A pickle owns nothing.
+    An array that is loaded where its memory is mapped already is on that memory again, whatever the
+    mode. What travels by descriptor is adopted without a copy, and its first owner does not use the
+    memory again.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from typing import Any, TypeVar
+import copyreg
+import pickle
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
+from sharedarray import forks
 from sharedarray.descriptor import Descriptor
 from sharedarray.errors import SharedArrayUnpickleError
-from sharedarray.forks import TREE_TOKEN
-from sharedarray.memory import named, reach, registry
-from sharedarray.memory.segment import Block
+from sharedarray.memory import conversion, references, registry
+from sharedarray.memory.array import SharedArray
+from sharedarray.memory.segment import has_descriptor_to_spare
 
-__all__ = ["reference_to", "resolve"]
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
 
-_A = TypeVar("_A", bound=np.ndarray)
+__all__ = [
+    "MAX_DESCRIPTORS",
+    "REFERENCE",
+    "RESULT",
+    "TREE",
+    "VALUE",
+    "Pickler",
+    "is_safe",
+    "loading",
+    "received_descriptor",
+    "reduced",
+]
 
-_ADVICE = (
-    "The pickle of a SharedArray refers to its memory and holds no data; keep the array, and the "
-    "process that pickled it, alive until the pickle is loaded, or send np.asarray(a) or a private "
-    "copy (a.copy()) instead, which pickle with their data."
-)
-# What dtype.str may be without Python objects: np.dtype of any other text ("f8,f8", "O") is not
-# asked for.
-_PLAIN_DTYPE = r"[<>|=][?biufcmMSUV]\d{1,10}(\[\d{0,10}[A-Za-z]{1,2}\])?"
-_MAX_NDIM = 64
+REFERENCE, TREE, VALUE, RESULT = "reference", "tree", "value", "result"
+
+# The kernel passes on 253 at a time.
+MAX_DESCRIPTORS = 200
+
+# The descriptors that came with the pickle that is being loaded.
+_current = threading.local()
+
+_SAFE = (type(None), bool, int, float, complex, str, bytes, SharedArray)
 
 
-def reference_to(array: np.ndarray) -> tuple[Any, ...] | None:
-    """Return where an array's memory is and how it lies there, None if it is not shared.
+class Pickler(pickle.Pickler):
+    """Pickle to a file, shared arrays by a mode.
 
-    Returns
-    -------
-    tuple or None
-        Tree token, segment id, offset and serial of the block, offset of the first element in
-        the block, shape, strides, dtype as `dtype_spec`, whether it is writeable, origin of the
-        segment.
+    Exceptions are pickled as their classes say: the ways of tblib, which an import of distributed
+    registers for all exceptions of the program, lose attributes.
+
+    Attributes
+    ----------
+    descriptors : list of int
+        What has to go with the pickle, see `loading`.
     """
-    block = registry.owner(array)
-    if block is None:
-        return None
-    start = registry.address_of(array) - registry.address_of(block)
-    if array.nbytes == 0 and not 0 <= start <= block.nbytes:
-        start = 0  # where no elements are makes no difference
-    return (
-        TREE_TOKEN,
-        block.segment.id,
-        block.offset,
-        block.serial,
-        start,
-        array.shape,
-        array.strides,
-        dtype_spec(array.dtype),
-        array.flags.writeable,
-        named.name_of(block.segment) or reach.origin_of(block.segment),
-    )
+
+    def __init__(self, file: Any, mode: str) -> None:
+        super().__init__(file, 5)
+        self.mode = mode
+        self.descriptors: list[int] = []
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how to pickle an object, see `pickle.Pickler.reducer_override`."""
+        cls = type(obj)
+        if issubclass(cls, SharedArray):
+            return reduced(obj, self.mode, self.descriptors)
+        registered = copyreg.dispatch_table.get(cls)
+        if getattr(registered, "__module__", None) == "tblib.pickling_support":
+            return obj.__reduce_ex__(5)
+        return NotImplemented
 
 
-def resolve(cls: type[_A], reference: tuple[Any, ...], descriptor: Descriptor | None = None) -> _A:
-    """Return the array that `reference_to` described.
+def reduced(a: SharedArray, mode: str, descriptors: list[int]) -> Any:
+    """Return what ``__reduce__`` would in a mode.
 
     Parameters
     ----------
-    cls : type
-        The class of the result.
-    reference : tuple
-        What a pickle held, to be trusted in nothing.
-    descriptor : Descriptor, optional
-        Leads to the segment, where its maker has sent it along.
-
-    Returns
-    -------
-    ndarray
-        An array of that class.
-
-    Raises
-    ------
-    SharedArrayUnpickleError
-        If this process cannot reach the memory, or the reference is malformed.
+    a : SharedArray
+        The array.
+    mode : {REFERENCE, TREE, VALUE, RESULT}
+        See the module.
+    descriptors : list of int
+        Of the pickle so far; of `TREE` one more may be added.
     """
+    found = references.reference_to(a)
+    block = registry.owner(a)
+    if found is None or block is None:
+        return a.__reduce_ex__(5)
+    segment = block.segment
+    is_inherited = segment.mapped_by != forks.process_token()
+    is_named = isinstance(found[-1], str)
+    is_reached = {
+        REFERENCE: True,
+        TREE: is_inherited or is_named,
+        RESULT: is_inherited,
+        VALUE: False,
+    }
+    if is_reached[mode]:
+        return a.__reduce_ex__(5)
+    descriptor = segment.descriptor if segment.step == segment.nbytes else None
+    if mode == TREE and descriptor is not None and len(descriptors) < _max_descriptors():
+        segment.is_seen[0] = 1  # not to be used again by this process
+        descriptors.append(descriptor)
+        return _adopted, (found, len(descriptors) - 1)
+    return _found_or_copied, (found, a.view(np.ndarray).copy(order="K"))
+
+
+@lru_cache(maxsize=1)
+def _max_descriptors() -> int:
+    """Return how many descriptors may go with one pickle."""
+    if resource is None:
+        return 0
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_DESCRIPTORS if soft < 0 else min(MAX_DESCRIPTORS, soft // 8)
+
+
+def _found_or_copied(found: tuple[Any, ...], data: np.ndarray) -> SharedArray:
+    """Return the array itself where this process has it, else a new one with its data."""
+    if registry.find_id(found[1]) is not None:
+        with suppress(SharedArrayUnpickleError):
+            return references.resolve(SharedArray, found)
+    a = conversion.array(data)
+    a.flags.writeable = found[8]
+    return a
+
+
+def _adopted(found: tuple[Any, ...], position: int) -> SharedArray:
+    array = references.resolve(SharedArray, found, received_descriptor(position))
+    return array if has_descriptor_to_spare() else conversion.array(array)
+
+
+@contextmanager
+def loading(descriptors: list[Descriptor]) -> Iterator[None]:
+    """Have a pickle that is loaded in the block find the descriptors that came with it."""
+    outer = getattr(_current, "descriptors", None)  # unpickling may run any code, a map too
+    _current.descriptors = descriptors
     try:
-        *block_parts, start, shape, strides, spec, writeable, origin = reference
-        tree, segment_id, offset, serial = block_parts
-    except ValueError as error:
-        raise _malformed("it does not have ten parts") from error
-    block = _find_block(tree, segment_id, offset, serial, origin, descriptor)
-    if not isinstance(writeable, bool):
-        raise _malformed("the writeable flag is not a bool")
-    try:
-        dtype = dtype_from(spec)
-    # What np.dtype says to names twice, negative or huge offsets, a shape that is too long ...
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _malformed("the dtype is not one") from error
-    _check_layout(shape, strides, dtype.itemsize, start, block.nbytes)
-    try:
-        array = np.ndarray.__new__(cls, shape, dtype, block, start, strides)
-    except (TypeError, ValueError, OverflowError) as error:  # more elements than can be counted
-        raise _malformed("there is no such array") from error
-    array.flags.writeable = writeable
-    return array
+        yield
+    finally:
+        _current.descriptors = outer
 
 
-def _find_block(
-    tree: Any, segment_id: Any, offset: Any, serial: Any, origin: Any, descriptor: Descriptor | None
-) -> Block:
-    if not isinstance(tree, bytes) or len(tree) != len(TREE_TOKEN):
-        raise _malformed("it names no process tree")
-    if not _is_integers(segment_id) or len(segment_id) != 2 or not _is_integers((offset, serial)):
-        raise _malformed("it names no block of memory")
-    is_named = isinstance(origin, str)
-    if origin is not None and not is_named and (not _is_integers(origin) or len(origin) != 4):
-        raise _malformed("it does not say where its memory is to be found")
-    segment = registry.find_id(segment_id)
-    block = None if segment is None else segment.block(offset, serial)
-    if block is not None:
-        return block
-    if origin is None:
-        why = "its memory has no descriptor, and is not in this process"
-    elif is_named:
-        try:
-            block = named.find(origin)[0]
-        except (OSError, ValueError) as error:
-            why = str(error)
-        else:
-            if block.segment.id == segment_id and (offset, serial) == (0, named.SERIAL):
-                return block
-            why = f"the name {origin!r} is another segment's now"
-    elif origin[0] == os.getpid() and descriptor is None:
-        why = "it has been freed since"
-    else:
-        try:
-            if descriptor is not None:
-                return reach.adopt(segment_id, offset, serial, origin[2:], descriptor)
-            return reach.attach(segment_id, offset, serial, origin)
-        except reach.Unreachable as error:
-            why = str(error)
-    where = "" if tree == TREE_TOKEN else ", which was pickled in another tree of processes"
-    raise SharedArrayUnpickleError(
-        f"the memory of this SharedArray{where} cannot be reached: {why}. {_ADVICE}"
-    )
+def received_descriptor(position: int) -> Descriptor | None:
+    """Return a descriptor that came with the pickle that is being loaded, None in its sender."""
+    descriptors: list[Descriptor] | None = getattr(_current, "descriptors", None)
+    return None if descriptors is None else descriptors[position]
 
 
-def _check_layout(shape: Any, strides: Any, itemsize: int, start: Any, nbytes: int) -> None:
-    """Raise unless all elements are within the `nbytes` of a block."""
-    # np.ndarray checks the same again, but takes a length of -1 for "as long as there is room".
-    if not _is_integers(shape) or not _is_integers(strides) or not _is_integers((start,)):
-        raise _malformed("shape, strides or offset are not integers")
-    if len(shape) != len(strides) or len(shape) > _MAX_NDIM or min(shape, default=0) < 0:
-        raise _malformed(f"shape {shape} and strides {strides} do not fit together")
-    if 0 in shape:
-        low = high = start
-    else:  # Python's integers: nothing overflows
-        spans = [(n - 1) * stride for n, stride in zip(shape, strides, strict=True)]
-        low = start + sum(span for span in spans if span < 0)
-        high = start + sum(span for span in spans if span > 0) + itemsize
-    if low < 0 or high > nbytes:
-        raise _malformed(f"bytes {low} to {high} are not within the {nbytes} of the block")
-
-
-def _is_integers(values: Any) -> bool:
-    return isinstance(values, tuple) and all(
-        type(value) is int and -(2**64) < value < 2**64 for value in values
-    )
-
-
-def _malformed(why: str) -> SharedArrayUnpickleError:
-    return SharedArrayUnpickleError(f"the pickle of a SharedArray is damaged: {why}. {_ADVICE}")
-
-
-def dtype_spec(dtype: np.dtype[Any]) -> Any:
-    """Return a dtype as strings, numbers and tuples, from which `dtype_from` makes it again.
-
-    Returns
-    -------
-    str, tuple or dtype
-        ``dtype.str`` of a plain dtype; ``(spec, shape)`` of a subarray; ``(names, specs, offsets,
-        titles, itemsize, aligned, is_record)`` of a structured dtype; the dtype itself if it is
-        another package's, which these do not describe.
-    """
-    spec: Any
-    if dtype.subdtype is not None:
-        base, shape = dtype.subdtype
-        spec = (dtype_spec(base), shape)
-    elif dtype.names is not None:
-        fields = [dtype.fields[name] for name in dtype.names]  # type: ignore[index]
-        spec = (
-            dtype.names,
-            tuple(dtype_spec(field[0]) for field in fields),
-            tuple(field[1] for field in fields),
-            tuple(field[2] if len(field) == 3 else None for field in fields),  # type: ignore[misc]
-            dtype.itemsize,
-            dtype.isalignedstruct,
-            issubclass(dtype.type, np.record),
-        )
-    else:
-        spec = dtype.str
-    try:
-        rebuilt = dtype_from(spec)
-    except (TypeError, ValueError):
-        return dtype
-    return spec if rebuilt == dtype and rebuilt.kind == dtype.kind else dtype
-
-
-def dtype_from(spec: Any) -> np.dtype[Any]:
-    """Return the dtype of a `dtype_spec`.
-
-    Raises
-    ------
-    TypeError, ValueError, OverflowError, RecursionError
-        If the spec is malformed, or the dtype has Python objects.
-    """
-    if isinstance(spec, np.dtype):
-        dtype = spec
-    elif isinstance(spec, str):
-        if not re.fullmatch(_PLAIN_DTYPE, spec):
-            raise ValueError(f"not the text of a dtype: {spec!r}")
-        dtype = np.dtype(spec)
-    elif isinstance(spec, tuple) and len(spec) == 2:
-        base, shape = spec
-        if not _is_integers(shape):
-            raise TypeError("not the shape of a subarray")
-        dtype = np.dtype((dtype_from(base), shape))
-    else:
-        dtype = _structured(*spec)
-    if dtype.hasobject:
-        raise TypeError(f"{dtype} has Python objects")
-    return dtype
-
-
-def _structured(
-    names: Any, specs: Any, offsets: Any, titles: Any, itemsize: Any, aligned: Any, is_record: Any
-) -> np.dtype[Any]:
-    if not _is_integers((*offsets, itemsize)) or not len(names) == len(specs) == len(titles):
-        raise TypeError("not the fields of a structured dtype")
-    if not all(title is None or isinstance(title, str) for title in titles):
-        raise TypeError("not the titles of fields")  # np.dtype takes nearly anything for one
-    dtype = np.dtype(
-        {
-            "names": list(names),
-            "formats": [dtype_from(spec) for spec in specs],
-            "offsets": list(offsets),
-            "titles": list(titles),
-            "itemsize": itemsize,
-        },
-        align=aligned is True,
-    )
-    return np.dtype((np.record, dtype)) if is_record is True else dtype
+def is_safe(value: Any) -> bool:
+    """Return whether a value certainly survives a round trip through `TREE`."""
+    cls = type(value)
+    if cls is tuple:
+        return all(map(is_safe, value))
+    if cls is np.ndarray or (isinstance(value, np.generic) and cls.__module__ == "numpy"):
+        return not value.dtype.hasobject
+    return cls in _SAFE

@@ -4,19 +4,18 @@ Guarantees
     A shared array or a reduction keeps its dtype and shape: what is assigned is written into it,
     as NumPy writes into an array (``same_kind`` casting). Reductions are combined in the order of
     the ranks, so the result does not depend on who was faster.
-
-Ownership
-    Who makes shared arrays is handed in, see `shares_by`: memory is not a worker's business.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from sharedarray.memory.conversion import asarray
 
 __all__ = [
     "Places",
@@ -28,18 +27,10 @@ __all__ = [
     "declared",
     "of_rank",
     "partials",
-    "shares_by",
 ]
 
 # Those that give x for x and x: a rank may start from what the others start from.
 _IDEMPOTENT = (np.maximum, np.minimum, np.fmax, np.fmin)
-
-_share: list[Callable[[ArrayLike], NDArray[Any]]] = []
-
-
-def shares_by(function: Callable[[ArrayLike], NDArray[Any]]) -> None:
-    """Have `Shared` make its arrays with a function, which returns a shared array as it is."""
-    _share[:] = [function]
 
 
 class Private:
@@ -104,9 +95,7 @@ class Shared:
 
     def places(self) -> Places:
         """Return where they are kept."""
-        if not _share:
-            raise RuntimeError("nobody has said by shares_by how to make a shared array")
-        return {name: _Common(_share[0](value)) for name, value in self._values.items()}
+        return {name: _Common(asarray(value)) for name, value in self._values.items()}
 
 
 class Reduction:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import copyreg
 import io
 import linecache
 import pickle
 import re
 import signal
-from collections.abc import Callable
 from functools import partial
 from traceback import format_exception, format_exception_only, format_tb
 from typing import Any, NamedTuple
 
 from sharedarray.errors import LostExceptionType
+from sharedarray.memory.pickling import REFERENCE, Pickler
 
 __all__ = [
-    "REGISTERED",
     "Claim",
     "Failure",
     "Results",
@@ -93,30 +91,12 @@ class Failure(NamedTuple):
         )
 
 
-class _Registered:
-    """What `copyreg` knows, but the ways of tblib, which lose attributes of exceptions.
-
-    Importing distributed registers them for all exceptions of the program.
-    """
-
-    def __getitem__(self, cls: type) -> Callable[[Any], Any]:
-        reduce: Callable[[Any], Any] = copyreg.dispatch_table[cls]
-        if getattr(reduce, "__module__", None) == "tblib.pickling_support":
-            raise KeyError(cls)
-        return reduce
-
-
-REGISTERED: Any = _Registered()
-
-
 def portable(failure: Failure) -> Failure:
     """Return a failure that certainly travels: its reason is replaced where it does not pickle."""
     reason = failure.reason
     try:
         with io.BytesIO() as file:
-            pickler = pickle.Pickler(file, 5)
-            pickler.dispatch_table = REGISTERED
-            pickler.dump(reason)
+            Pickler(file, REFERENCE).dump(reason)
             copy = pickle.loads(file.getvalue())
     # Pickling runs any code of the exception: whatever it raises, it has failed.
     except BaseException:

@@ -37,7 +37,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sharedarray.descriptor import Descriptor, above_streams
-from sharedarray.workers import travelling
+from sharedarray.memory.pickling import MAX_DESCRIPTORS, TREE, Pickler, is_safe, loading
 
 __all__ = [
     "INLINE_MAX_NBYTES",
@@ -58,7 +58,7 @@ _HEADER = struct.Struct("<8sBBQ")  # magic, kind, descriptors that come along, b
 _INLINE, _SPOOLED, _END, _CLAIM, _FREE = range(5)
 _READ_NBYTES = 4 * INLINE_MAX_NBYTES
 _DESCRIPTOR_SPACE = (
-    socket.CMSG_SPACE((travelling.MAX_DESCRIPTORS + 1) * struct.calcsize("i"))
+    socket.CMSG_SPACE((MAX_DESCRIPTORS + 1) * struct.calcsize("i"))
     if hasattr(socket, "CMSG_SPACE")
     else 0
 )
@@ -95,9 +95,10 @@ class WorkerEnd:
             What pickling raises; nothing was sent then.
         """
         outgoing = _Outgoing(self)
-        descriptors: list[int] = []
-        travelling.dump(report, outgoing, descriptors)
-        if values is not None and not all(map(travelling.is_safe, values)):
+        pickler = Pickler(outgoing, TREE)
+        pickler.dump(report)
+        descriptors = pickler.descriptors
+        if values is not None and not all(map(is_safe, values)):
             outgoing.check()
         if not outgoing.is_spooled:
             self._send(_INLINE, b"".join(outgoing.parts), descriptors)
@@ -279,7 +280,7 @@ class CoordinatorEnd:
             return None
         if kind == _SPOOLED and self._spool is None:
             self._spool = descriptors.pop(0)
-        with travelling.loading(descriptors):
+        with loading(descriptors):
             return pickle.loads(body) if kind == _INLINE else self._load_spool()
 
     def _load_spool(self) -> Any:

@@ -20,19 +20,19 @@ def elsewhere(client):  # noqa: F811
     address = sorted(client.scheduler_info(n_workers=-1)["workers"])[1]
 
     def cut():
-        from sharedarray.memory import reach
+        from sharedarray.memory import references
 
-        reach.connected = reach.attach
+        references.connected = references.attach
 
         def attach(*args):
-            raise reach.Unreachable("it is on another machine")
+            raise references.Unreachable("it is on another machine")
 
-        reach.attach = attach
+        references.attach = attach
 
     def connect():
-        from sharedarray.memory import reach
+        from sharedarray.memory import references
 
-        reach.attach = reach.connected
+        references.attach = references.connected
 
     client.run(cut, workers=[address])
     yield address

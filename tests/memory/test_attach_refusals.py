@@ -10,7 +10,7 @@ import pytest
 
 from sharedarray.descriptor import Descriptor
 from sharedarray.errors import SharedArrayUnpickleError
-from sharedarray.memory import allocator, cache, reach, registry
+from sharedarray.memory import allocator, cache, references, registry
 from sharedarray.memory.allocator import allocate
 from sharedarray.memory.creation import full, zeros
 from sharedarray.memory.segment import SEALS, Segment, total_nbytes
@@ -134,8 +134,8 @@ def test_memfd_of_the_right_name_that_is_no_segment_is_refused(fault):
 def test_descriptor_that_is_no_memfd_is_refused(tmp_path):
     with open(tmp_path / "file", "w+b") as file:  # noqa: PTH123 - for its descriptor
         file.truncate(total_nbytes(4096, 4096))
-        with pytest.raises(reach.Unreachable):
-            reach.adopt((11, 12), 0, 1, (4096, 4096), Descriptor(os.dup(file.fileno())))
+        with pytest.raises(references.Unreachable):
+            references.adopt((11, 12), 0, 1, (4096, 4096), Descriptor(os.dup(file.fileno())))
 
 
 # who may not, and who cannot
@@ -271,8 +271,8 @@ def test_array_that_is_freed_while_another_program_attaches_is_refused_and_lost(
     registry.register(segment)
     marks = []
     segment.serials = Racing([5, 0], lambda: marks.append(segment.is_seen[0]))
-    with pytest.raises(reach.Unreachable, match="freed"):
-        reach.adopt(segment.id, 0, 5, (4096, 4096), Descriptor(os.dup(0)))
+    with pytest.raises(references.Unreachable, match="freed"):
+        references.adopt(segment.id, 0, 5, (4096, 4096), Descriptor(os.dup(0)))
     assert marks == [1]
 
 
@@ -280,8 +280,8 @@ def test_dead_array_gets_no_mark():
     segment = Segment(4096)
     registry.register(segment)
     segment.serials[0] = 6
-    with pytest.raises(reach.Unreachable, match="freed"):
-        reach.adopt(segment.id, 0, 5, (4096, 4096), Descriptor(os.dup(0)))
+    with pytest.raises(references.Unreachable, match="freed"):
+        references.adopt(segment.id, 0, 5, (4096, 4096), Descriptor(os.dup(0)))
     assert segment.is_seen[0] == 0
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharedarray.memory import pickling, registry
+from sharedarray.memory import references, registry
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.creation import array, empty, zeros
 from sharedarray.memory.registry import is_shared
@@ -171,8 +171,8 @@ def test_copies_are_private(copied):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_dtype_goes_and_comes_as_plain_values(dtype):
     dtype = np.dtype(dtype)
-    spec = pickling.dtype_spec(dtype)
-    assert pickling.dtype_from(spec) == dtype
+    spec = references.dtype_spec(dtype)
+    assert references.dtype_from(spec) == dtype
     if dtype.names != ("low", "high"):  # an integer with fields
         assert is_plain(spec)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-import sharedarray.functions.sharing  # noqa: F401 - how Shared makes its arrays
 from sharedarray.errors import ParallelException
 from sharedarray.openmp.parallel import Parallel
 from tests.workers.clock import within

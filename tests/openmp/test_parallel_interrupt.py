@@ -14,7 +14,6 @@ from tests.workers.support import run_script
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
 
 BLOCK = """
-import sharedarray.functions.sharing
 from sharedarray.errors import ParallelException
 from sharedarray.openmp.parallel import Parallel, Reduction
 

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-import sharedarray.functions.sharing  # noqa: F401 - how Shared makes its arrays
 from sharedarray.errors import ParallelException
 from sharedarray.openmp.parallel import Parallel
 from tests.openmp.blocks import SOON

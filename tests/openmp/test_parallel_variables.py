@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import sharedarray
-import sharedarray.functions.sharing  # how Shared makes its arrays
 from sharedarray.openmp.parallel import Parallel, Private, Reduction, Shared
 from tests.workers.support import BACKENDS
 

@@ -13,14 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sharedarray.workers import transport, travelling
+import sharedarray
+from sharedarray.memory import pickling, registry
+from sharedarray.memory.pickling import loading, received_descriptor
+from sharedarray.workers import transport
 from sharedarray.workers.transport import INLINE_MAX_NBYTES
-from sharedarray.workers.travelling import (
-    loading,
-    received_descriptor,
-    send_descriptor,
-    travels_by,
-)
 from tests.workers.transport_ends import HEADER_NBYTES, LARGE, Ends
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "send_fds"), reason="no descriptors in sockets")
@@ -131,8 +128,17 @@ def test_result_keeps_its_values_when_the_spool_serves_again(ends):
     assert [set(result.tolist()) for result in results] == [{0}, {1}, {2}]
 
 
+def test_shared_array_is_adopted_from_results_only(ends):
+    a = sharedarray.arange(LARGE)
+    ends.worker.send([a], [a])
+    (frame,) = ends.frames()
+    assert frame[1].count(b"_adopted") == len(frame[2]) == 1
+    assert b"_adopted" not in pickle.dumps(a)
+    assert registry.owner(ends.coordinator.load(frame)[0]) is registry.owner(a)
+
+
 class Document:
-    """What travels in its own way."""
+    """What has a descriptor sent with it."""
 
     def __init__(self, file, size):
         self.file = file
@@ -140,18 +146,22 @@ class Document:
 
 
 @pytest.fixture
-def reducers(monkeypatch):
-    """Let classes travel in their own way for the length of a test."""
-    monkeypatch.setattr(travelling, "_reducers", reducers := {})
-    monkeypatch.setattr(travelling, "_dispatch_table", reducers)
+def reduced_by(monkeypatch):
+    """Have documents in results reduced by a function of the document and `send_descriptor`."""
 
+    def reduce_by(reduce):
+        class Pickler(pickling.Pickler):
+            def reducer_override(self, obj):
+                def send_descriptor(number):
+                    self.descriptors.append(number)
+                    return len(self.descriptors) - 1
 
-@pytest.mark.usefixtures("reducers")
-def test_what_travels_in_its_own_way_does_so_in_results_only(ends):
-    travels_by(Document, lambda _: (str, ("by name",)))
-    ends.worker.send([Document(0, 0)], [Document(0, 0)])
-    assert ends.received() == [["by name"]]
-    assert isinstance(pickle.loads(pickle.dumps(Document(0, 0))), Document)
+                is_document = isinstance(obj, Document)
+                return reduce(obj, send_descriptor) if is_document else NotImplemented
+
+        monkeypatch.setattr(transport, "Pickler", Pickler)
+
+    return reduce_by
 
 
 def text_and_size(position, content):
@@ -160,16 +170,15 @@ def text_and_size(position, content):
 
 
 @pytest.mark.parametrize("size", [0, LARGE])
-@pytest.mark.usefixtures("reducers")
-def test_descriptors_travel_with_their_result(ends, size, tmp_path):
-    def reduce(document):
+def test_descriptors_travel_with_their_result(ends, size, tmp_path, reduced_by):
+    def reduce(document, send_descriptor):
         return text_and_size, (send_descriptor(document.file.fileno()), bytes(document.size))
 
     def opened(i):
         (tmp_path / str(i)).write_text(f"document {i}")
         return (tmp_path / str(i)).open("rb")
 
-    travels_by(Document, reduce)
+    reduced_by(reduce)
     files = [opened(i) for i in range(3)]
     before = open_descriptors()
     for numbers in ([0], [1, 2], [], [2, 0, 2]):
@@ -182,9 +191,8 @@ def test_descriptors_travel_with_their_result(ends, size, tmp_path):
     assert ends.received() == [[("document 0", 0)]]
 
 
-@pytest.mark.usefixtures("reducers")
-def test_descriptors_of_a_result_that_nobody_loads_are_closed(ends):
-    travels_by(Document, lambda document: (str, (send_descriptor(document.file.fileno()),)))
+def test_descriptors_of_a_result_that_nobody_loads_are_closed(ends, reduced_by):
+    reduced_by(lambda document, send: (str, (send(document.file.fileno()),)))
     before = open_descriptors()
     with Path(os.devnull).open() as file:
         ends.worker.send([Document(file, 0)] * 5)
