@@ -20,7 +20,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # Three parts of the tests run beside each other: one computes, one mostly waits, and one has the
 # engines of others behind the kernels, as their processes, threads and ways to pickle would stay.
-COMPUTING = ("sharedarray", "sharedarray_ops", "tests/functions", "tests/files")
+COMPUTING = (
+    "sharedarray",
+    "sharedarray_ops",
+    "asv_bench/report",
+    "tests/functions",
+    "tests/files",
+)
 KERNELS = ("tests/ops", "tests/cluster")
 # A small class of each file of asv_bench/benchmarks, each case run once.
 QUICK_BENCHMARKS = (

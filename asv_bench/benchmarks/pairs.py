@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from sharedarray.cli.surroundings import OtherLoad
+from report.surroundings import OtherLoad
 
 PAIRS = 5  # that count, at least
 ENOUGH = 0.03  # a spread that needs no more pairs

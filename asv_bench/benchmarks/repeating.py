@@ -13,10 +13,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 
+from report.measuring import measure
+from report.table import cases
+
 from benchmarks.common import FULL
 from benchmarks.figures import FIGURES
-from sharedarray.cli.benchmarking import cases
-from sharedarray.cli.measuring import measure
 
 TIMES = 5
 # Name -> the case in full, and in quick.

@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from sharedarray import config
-from sharedarray.cli import benchmarking, commands, demo
+from sharedarray.cli import bench, commands, demo
 
 __all__ = ["main", "script"]
 
@@ -102,7 +102,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    return benchmarking.bench(args, _version())
+    return bench.bench(args, _version())
 
 
 def _complain(message: str) -> None:

@@ -13,9 +13,10 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
+from report import surroundings, table
+from report.measuring import measure
 
-from sharedarray.cli import benchmarking, surroundings
-from sharedarray.cli.measuring import measure
+from sharedarray.cli import bench
 from tests.cli.support import ROOT, assert_refused, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="made for Linux")
@@ -133,20 +134,20 @@ def test_benchmark_that_fails_costs_its_own_value_only(benchmarks, call):
     done = call("bench", "--benchmarks", benchmarks, "--only", "wrong|killed|good")
 
     assert (done.returncode, done.stderr) == (1, "")
-    table = rows(done)
-    assert table["wrong"][-1] == "FAILED: last line"
-    assert table["killed"][-1] == "FAILED: ended by SIGKILL: is there too little memory?"
-    assert table["good 2"][-1] == "yes"
+    found = rows(done)
+    assert found["wrong"][-1] == "FAILED: last line"
+    assert found["killed"][-1] == "FAILED: ended by SIGKILL: is there too little memory?"
+    assert found["good 2"][-1] == "yes"
 
 
 def test_quick_asks_nothing_of_smaller_sizes(benchmarks, call):
     done = call("bench", "--quick", "--benchmarks", benchmarks, "--only", "bad|full|workers", "-w3")
 
     assert done.returncode == 0
-    table = rows(done)
-    assert table["bad 1"] == ["3.25x", ">= 6.6x", "-", "-"]
-    assert table["full"][0] == "0.00x"
-    assert table["workers"][:2] == ["3.00 items/s", ">= 1,000,000 items/s"]
+    found = rows(done)
+    assert found["bad 1"] == ["3.25x", ">= 6.6x", "-", "-"]
+    assert found["full"][0] == "0.00x"
+    assert found["workers"][:2] == ["3.00 items/s", ">= 1,000,000 items/s"]
 
 
 def test_full_sizes_are_let_in(benchmarks, call):
@@ -177,13 +178,19 @@ def test_bench_refuses(folder, call, args, words):
 
 
 def test_package_without_a_clone(call, monkeypatch, tmp_path):
-    monkeypatch.setattr(benchmarking, "BENCHMARKS", tmp_path)
+    monkeypatch.setattr(bench, "BENCHMARKS", tmp_path)
 
     assert_refused(call("bench"), "clone", "--benchmarks", str(tmp_path))
 
 
+def test_benchmarks_without_a_report(benchmarks, call, monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "BENCHMARKS", tmp_path)
+
+    assert_refused(call("bench", "--benchmarks", benchmarks), "report", "clone")
+
+
 def test_other_platforms_are_refused(call, monkeypatch):
-    monkeypatch.setattr(benchmarking, "sys", SimpleNamespace(platform="plan9"))
+    monkeypatch.setattr(table, "sys", SimpleNamespace(platform="plan9"))
 
     assert_refused(call("bench"), "plan9")
 
@@ -347,17 +354,17 @@ def test_asv_looks_for_regressions_only_where_more_is_worse(catalogue):
     text = (ROOT / "asv_bench" / "asv.conf.json").read_text()
     text = "\n".join(line for line in text.splitlines() if not line.strip().startswith("//"))
     left_out = [*json.loads(text)["regressions_first_commits"]]
-    more_is_better = {*benchmarking.MORE_IS_BETTER, "MB/s"}
+    more_is_better = {*table.MORE_IS_BETTER, "MB/s"}
 
     assert {unit for unit, *_ in catalogue.values()} > more_is_better
     for name, (unit, *_) in catalogue.items():
         assert any(re.match(regex, name) for regex in left_out) == (unit in more_is_better), name
 
 
-@pytest.mark.parametrize("table", ["FIGURES", "SCALING"])
+@pytest.mark.parametrize("which", ["FIGURES", "SCALING"])
 @pytest.mark.parametrize("quick", [False, True])
-def test_figures_have_names_of_their_own(table, quick):
-    names = [case.name for case in benchmarking.cases(figures()[table], quick)]
+def test_figures_have_names_of_their_own(which, quick):
+    names = [case.name for case in table.cases(figures()[which], quick)]
 
     assert names
     assert len(names) == len({*names})

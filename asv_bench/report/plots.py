@@ -1,4 +1,4 @@
-"""The plot of the command bench: ratios, all else beside its limit, and scaling."""
+"""The plot of ``python -m sharedarray bench``: ratios, other values by their limits, scaling."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The command bench: the figures of `asv_bench`, measured on this machine, in one table.
+"""The table of ``python -m sharedarray bench``: the figures, measured on this machine.
 
 ::
 
-    asv_bench/benchmarks/figures.py --> cases --> measure, one by one --> row, printed at once
-                                                                      '-> plot, at the end
+    benchmarks/figures.py --> cases --> measure, one by one --> row, printed at once
+                                                            '-> plot, at the end
 
 The figures name classes that asv runs as well; what they measure is said there alone. They take
 both ways by turns and give the median, so that a ratio shows little of what drifts, and with it how
@@ -24,15 +24,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from report import plots, surroundings
+from report.measuring import Outcome, measure
 from sharedarray import config
-from sharedarray.cli import plotting, surroundings
 from sharedarray.cli.commands import Refused
-from sharedarray.cli.measuring import Outcome, measure
 
 __all__ = ["Case", "bench", "cases", "worker_counts"]
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "asv_bench"
-FIGURES = Path("benchmarks") / "figures.py"
 # The benchmarks skip sizes that take minutes or gigabytes without it.
 FULL = "SHAREDARRAY_BENCH_FULL"
 
@@ -90,20 +88,29 @@ class Case:
         return value >= mark if self.more_is_better else value <= mark
 
 
-def bench(args: argparse.Namespace, version: str) -> int:
-    """Print the table; return 1 if a benchmark failed, else 0."""
+def bench(args: argparse.Namespace, folder: Path, version: str) -> int:
+    """Print the table; return 1 if a benchmark failed, else 0.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        The options of the command.
+    folder : Path
+        What holds the package ``benchmarks``.
+    version : str
+        Of this package.
+    """
     if sys.platform != "linux":
         raise Refused(f"the benchmarks look into /proc of Linux; this is {sys.platform}")
     if args.workers == 0:
         raise Refused("the benchmarks need a worker: give --workers 1 or more")
-    folder = _folder(args.benchmarks)
-    figures = runpy.run_path(str(folder / FIGURES))
+    figures = runpy.run_path(str(folder / "benchmarks" / "figures.py"))
     table = [*cases(figures["FIGURES"], args.quick, args.only)]
     curves = [*cases(figures["SCALING"], args.quick, args.only, "scaling of ")]
     if not table and not curves:
         raise Refused(f"no figure has {args.only!r} in its name or in that of its benchmark")
     run = _Run(folder, _environment(args.quick))
-    with nullcontext() if args.plot is None else plotting.opened(args.plot) as plot:
+    with nullcontext() if args.plot is None else plots.opened(args.plot) as plot:
         heading = surroundings.heading(version)
         others = surroundings.OtherLoad()
         print(f"{heading}\n", flush=True)
@@ -159,7 +166,7 @@ def worker_counts(n_workers: int) -> list[int]:
 
     Examples
     --------
-    >>> from sharedarray.cli.benchmarking import worker_counts
+    >>> from report.table import worker_counts
     >>> worker_counts(6), worker_counts(1)
     ([1, 2, 4, 6], [1])
     """
@@ -227,7 +234,7 @@ def quantity(value: float | None, unit: str) -> str:
 
     Examples
     --------
-    >>> from sharedarray.cli.benchmarking import quantity
+    >>> from report.table import quantity
     >>> quantity(7.854, "x"), quantity(12, "ms"), quantity(60607.4, "items/s"), quantity(None, "x")
     ('7.85x', '12.0 ms', '60,607 items/s', '-')
     """
@@ -246,12 +253,12 @@ def _with_unit(number: str, unit: str) -> str:
     return f"{number}{'' if unit == 'x' else ' '}{unit}"
 
 
-def _ratio_bar(case: Case, value: float) -> plotting.Bar:
+def _ratio_bar(case: Case, value: float) -> plots.Bar:
     """Return a ratio, with its marks."""
     return _bar(case, value, value, case.limit, case.aim)
 
 
-def _other_bar(case: Case, value: float) -> plotting.Bar:
+def _other_bar(case: Case, value: float) -> plots.Bar:
     """Return a value as a part of what is allowed: 1 is the limit."""
     limit = case.limit or 1.0
 
@@ -263,11 +270,11 @@ def _other_bar(case: Case, value: float) -> plotting.Bar:
 
 def _bar(
     case: Case, value: float, length: float, limit: float | None, aim: float | None
-) -> plotting.Bar:
+) -> plots.Bar:
     if case.is_smaller:  # the marks are for the full size
         limit = aim = None
     label = quantity(value, case.unit)
-    return plotting.Bar(case.name, label, length, limit, aim, case.verdict(value))
+    return plots.Bar(case.name, label, length, limit, aim, case.verdict(value))
 
 
 def _percent(spread: float | None) -> str:
@@ -285,17 +292,6 @@ def _remark(outcome: Outcome) -> str:
 def _short(value: Any) -> Any:
     """Return a large number in millions."""
     return f"{value / 1e6:.3g} M" if isinstance(value, int) and value >= 1_000_000 else value
-
-
-def _folder(given: str | None) -> Path:
-    """Return where the benchmarks are."""
-    folder = BENCHMARKS if given is None else Path(given).resolve()
-    if not (folder / FIGURES).is_file():
-        raise Refused(
-            f"there are no benchmarks in {str(folder)!r}: they are in the folder asv_bench of a "
-            "clone of the repository; run this in the clone, or give --benchmarks"
-        )
-    return folder
 
 
 def _environment(quick: bool) -> dict[str, str]:

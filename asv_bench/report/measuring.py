@@ -34,11 +34,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import sharedarray
+
 __all__ = ["Outcome", "measure"]
 
 # Seconds, for a class that says nothing else; the default of asv.
 TIMEOUT = 60
-PACKAGES = Path(__file__).resolve().parent.parent
+# Where this module, and the package that is measured, are imported from.
+PACKAGES = [Path(file).resolve().parent.parent for file in (__file__, sharedarray.__file__)]
 
 
 class Outcome(NamedTuple):
@@ -83,14 +86,14 @@ def measure(
     Outcome
         Its value, or why there is none.
     """
-    packages = [str(PACKAGES), str(folder), env.get("PYTHONPATH", "")]
+    packages = [str(folder), *map(str, PACKAGES), env.get("PYTHONPATH", "")]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(
             [
                 sys.executable,
                 "-P",
                 "-m",
-                "sharedarray.cli.measuring",
+                "report.measuring",
                 benchmark,
                 repr(dict(params)),
             ],
