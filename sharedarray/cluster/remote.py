@@ -32,10 +32,9 @@ from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import SharedArrayUnpickleError
 from sharedarray.memory.pickling import RESULT
 from sharedarray.workers.crew import Report
+from sharedarray.workers.process import flush_streams
 from sharedarray.workers.reports import Claim, Failure, Results, portable, text_of_traceback
-from sharedarray.workers.reseeding import reseed
-from sharedarray.workers.streams import flush_streams
-from sharedarray.workers.worker import run_worker
+from sharedarray.workers.worker import reseed, run_worker
 
 __all__ = ["Errand", "FarMap", "FarSchedule", "Parcel", "run_claim", "run_packed"]
 

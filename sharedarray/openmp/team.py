@@ -55,7 +55,7 @@ from sharedarray.workers.process import (
 )
 from sharedarray.workers.processes import ProcessCrew
 from sharedarray.workers.reports import Failure
-from sharedarray.workers.reseeding import reseed
+from sharedarray.workers.worker import reseed
 
 __all__ = ["ProcessTeam", "exception_of", "new_team"]
 

@@ -42,7 +42,7 @@ from sharedarray.workers.interrupts import signals_blocked
 from sharedarray.workers.process import check_fork
 from sharedarray.workers.processes import ProcessCrew
 from sharedarray.workers.reports import Failure, Results, text_of_traceback
-from sharedarray.workers.reseeding import reseed
+from sharedarray.workers.worker import reseed
 
 __all__ = ["BackgroundChild", "collect_ended", "exception_of", "outcome_of", "started"]
 

@@ -1,22 +1,168 @@
-"""What a work function uses of its pool: critical, ordered, local.
+"""What the workers of one map share, and what a work function uses of it: critical, ordered, local.
+
+::
+
+    counter of items --claim--> worker --`with pool.ordered`---> turn, in item order
+    coordinator     --grant-->         --`with pool.critical`--> one at a time
 
 Guarantees
-    Each finds its worker by a context variable, innermost map of the pool first, so nested maps,
-    several pools and several threads on one pool do not mix. Used elsewhere they raise
-    RuntimeError.
+    Items are claimed in order, each one once. An item's turn comes when no earlier item can still
+    want one: all of them were claimed before it, and each has left its ordered block or ended
+    without one. A map stops with the map around it: its workers see that before their next item,
+    and wake those that wait. A construct finds its worker by a context variable, innermost map of
+    the pool first, so nested maps, several pools and several threads on one pool do not mix; used
+    elsewhere it raises RuntimeError.
+
+Assumptions
+    See `primitives`. A worker that dies ends the map.
+
+Ownership
+    The mutex of the primitives guards the words. `pending` has one a worker: the first item of its
+    claim, until no item of the claim can want a turn any more. Only the worker writes it, or the
+    coordinator while the worker waits for a claim to be granted. A claim is contiguous, so no item
+    of another claim can have its turn before its last item has passed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from sharedarray.workers.worker import Worker, current_workers
+from sharedarray.errors import StopProcessGroup
+from sharedarray.workers.primitives import Primitives
+from sharedarray.workers.worker import Worker, WorkerSchedule, current_workers
 
-__all__ = ["Constructs"]
+__all__ = ["Constructs", "Schedule"]
+
+# A worker without an item; larger than any position.
+NONE = (1 << 63) - 1
+
+# The first words; after them, `pending` and `current` have one for each worker.
+_CLAIMED, _STOPPED, _USES_ORDERED = range(3)
+_PENDING = 3
+
+
+class Schedule:
+    """The state that the workers of one map share.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the primitives from the numbers of workers and of words.
+    n_workers : int
+        Ranks are below this.
+    n_items : int or None
+        How many items `claim` gives out; None where the coordinator grants all claims.
+    outer : WorkerSchedule, optional
+        Of the map whose worker runs this map, which stops with it.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int, int], Primitives],
+        n_workers: int,
+        n_items: int | None,
+        outer: WorkerSchedule | None = None,
+    ) -> None:
+        self._n_workers = n_workers
+        self._n_items = n_items or 0
+        self.is_granted = n_items is None
+        self._outer = outer
+        self._primitives = make(n_workers, _PENDING + 2 * n_workers)
+        self._words = self._primitives.words
+        self._current = _PENDING + n_workers
+        for word in range(_PENDING, len(self._words)):
+            self._words[word] = NONE
+
+    # The coordinator's side.
+
+    def grant(self, rank: int, start: int) -> None:
+        """Note that a worker without a claim is going to have one that starts here.
+
+        Without the mutex: no turn comes because of it, and no later item is granted yet.
+        """
+        self._words[_PENDING + rank] = start
+
+    def stop(self) -> None:
+        """Let no worker start another item, and wake those that wait here."""
+        self._words[_STOPPED] = 1
+        self._primitives.stop()
+
+    @property
+    def stopped(self) -> bool:
+        """Return whether no worker may start another item."""
+        return bool(self._words[_STOPPED]) or (self._outer is not None and self._outer.stopped)
+
+    def item_of(self, rank: int) -> int | None:
+        """Return the item that a worker runs, None where it runs none."""
+        item = self._words[self._current + rank]
+        return None if item == NONE else item
+
+    def close(self) -> None:
+        """Give back what the kernel keeps; all workers have ended."""
+        self._words = list(self._words)  # an exception's frames may keep this object for long
+        self._primitives.close()
+
+    # The workers' side.
+
+    @property
+    def n_left(self) -> int:
+        """Return how many items are not claimed yet."""
+        return self._n_items - self._words[_CLAIMED]
+
+    def claim(self, rank: int, size: int) -> tuple[int, int] | None:
+        """Claim the next `size` items, or what is left; None at the end of the map."""
+        with self._primitives:
+            if self._words[_USES_ORDERED]:  # see `passed`
+                self._primitives.wake()
+            if self.stopped or not self.n_left:
+                return None
+            start = self._words[_CLAIMED]
+            stop = start + min(size, self.n_left)
+            self._words[_CLAIMED] = stop
+            self._words[_PENDING + rank] = start
+            return start, stop
+
+    def starts(self, rank: int, item: int | None) -> None:
+        """Note which item a worker runs, or whose result it sends; None for none."""
+        self._words[self._current + rank] = NONE if item is None else item
+
+    def passed(self, rank: int) -> None:
+        """Note that no item of the worker's claim wants a turn any more."""
+        if not self._words[_USES_ORDERED] and not self.is_granted:
+            # Without the mutex, which costs more than a short item. The race: 1. the flag is read
+            # here; 2. the first worker that waits sets it, reads `pending` and waits; 3. `pending`
+            # is set here, and no worker woken. The next `claim` of this worker wakes all.
+            self._words[_PENDING + rank] = NONE
+            return
+        with self._primitives:
+            self._words[_PENDING + rank] = NONE
+            self._primitives.wake()
+
+    def await_turn(self, rank: int, item: int) -> None:
+        """Wait until no earlier item can want a turn."""
+        others = [_PENDING + r for r in range(self._n_workers) if r != rank]
+        with self._primitives:
+            self._words[_USES_ORDERED] = 1
+            while not all(self._words[other] > item for other in others):
+                if self.stopped:
+                    raise StopProcessGroup
+                self._primitives.wait(rank)
+
+    def enter(self) -> None:
+        """Enter the critical block, once no other worker is inside."""
+        self._primitives.enter(lambda: self.stopped)
+
+    def leave(self) -> None:
+        """Leave the critical block."""
+        self._primitives.leave()
+
+    def reaches_here(self) -> bool:
+        """Return whether `await_turn` and `enter` work in this process."""
+        return self._primitives.reaches_here()
 
 
 def _worker_of(pool: Any, construct: str) -> Worker:
@@ -30,13 +176,15 @@ def _worker_of(pool: Any, construct: str) -> Worker:
     )
 
 
-def _check_reach(worker: Worker, construct: str) -> None:
-    """Raise where a process was forked by a map of threads, whose locks it cannot share."""
+def _waiting_worker_of(pool: Any, construct: str) -> Worker:
+    """Return that worker; raise in a process forked by a map of threads, whose locks it lacks."""
+    worker = _worker_of(pool, construct)
     if not worker.map.schedule.reaches_here():
         raise RuntimeError(
             f"pool.{construct} of a pool of threads does not reach into the processes of a map "
             "within"
         )
+    return worker
 
 
 class _Critical:
@@ -46,9 +194,7 @@ class _Critical:
         self._pool = pool
 
     def __enter__(self) -> None:
-        worker = _worker_of(self._pool, "critical")
-        _check_reach(worker, "critical")
-        schedule = worker.map.schedule
+        schedule = _waiting_worker_of(self._pool, "critical").map.schedule
         callers = current_workers()
         if any(schedule in caller.inside for caller in callers):
             raise RuntimeError("pool.critical was entered within pool.critical")
@@ -68,8 +214,7 @@ class _Ordered:
         self._pool = pool
 
     def __enter__(self) -> None:
-        worker = _worker_of(self._pool, "ordered")
-        _check_reach(worker, "ordered")
+        worker = _waiting_worker_of(self._pool, "ordered")
         if worker.pid != os.getpid():
             raise RuntimeError(
                 "pool.ordered was entered by a process within the worker, which cannot take part "
@@ -90,7 +235,7 @@ class _Ordered:
 
 
 class _Local:
-    """What belongs to the worker that asks, see `MapReduce.local`."""
+    """The variables of the calling worker, see `MapReduce.local`."""
 
     _pool: Any
 
@@ -176,11 +321,10 @@ class Constructs:
 
     @property
     def local(self) -> _Local:
-        """What belongs to the worker that asks, for the length of a map.
+        """The variables of the calling worker, for the length of a map.
 
         `rank` is its number, from 0; `rng` a `numpy.random.Generator` that depends on the pool's
-        seed and on the item alone, not on the worker; other attributes are the worker's own to
-        set.
+        seed and the item alone, not on the worker; any other attribute may be set.
 
         Raises
         ------

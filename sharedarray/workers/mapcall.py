@@ -33,11 +33,10 @@ from typing import Any, NamedTuple, NoReturn
 from sharedarray import config
 from sharedarray.errors import StopProcessGroup, WorkerDied, WorkerException
 from sharedarray.workers.backend import Backend
+from sharedarray.workers.constructs import Schedule
 from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report
 from sharedarray.workers.reports import Claim, Failure, Results
-from sharedarray.workers.reseeding import reseed
-from sharedarray.workers.sync import Schedule
-from sharedarray.workers.worker import current_worker, next_size, run_worker
+from sharedarray.workers.worker import current_worker, next_size, reseed, run_worker
 
 __all__ = ["MapCall", "Span"]
 

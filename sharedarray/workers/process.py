@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import select
 import signal
@@ -47,7 +48,6 @@ from sharedarray.descriptor import Descriptor, above_streams, opened, pipe
 from sharedarray.errors import ForkInThreadsWarning
 from sharedarray.lazy import load_for_workers
 from sharedarray.workers.interrupts import signals_blocked
-from sharedarray.workers.streams import flush_at_end, flush_streams, renew_streams
 
 try:
     import fcntl
@@ -74,6 +74,41 @@ _parents_own: set[weakref.ref[Any]] = set()
 _fork_lock = threading.Lock()
 # The signals that the forking thread had blocked before.
 _mask: set[Any] = set()
+# The buffers of the parent's standard streams, in its children: their end would flush them.
+_old_buffers: list[Any] = []
+
+
+def flush_streams() -> None:
+    """Write out what the standard streams hold."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # none, broken, closed
+            stream.flush()
+
+
+def flush_at_end() -> None:
+    """Write out what the standard streams hold before `os._exit`, whatever a stream raises."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BaseException):  # os._exit does not flush; None, closed or broken
+            stream.flush()
+
+
+def renew_streams() -> None:
+    """Give the standard streams new buffers: another thread may have locked the old ones."""
+    for stream in (sys.stdout, sys.stderr):
+        old = getattr(stream, "buffer", None)
+        if type(stream) is not io.TextIOWrapper or type(old) is not io.BufferedWriter:
+            continue  # not of Python's own making: nothing is known of its locks
+        with suppress(OSError, ValueError, AttributeError):  # closed; a raw stream of another kind
+            new = io.BufferedWriter(io.FileIO(old.raw.fileno(), "w", closefd=False))
+            _old_buffers.append(old)
+            # In place, since handlers of logging may hold the stream.
+            stream.__init__(  # type: ignore[misc]
+                new,
+                encoding=stream.encoding,
+                errors=stream.errors,
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
 
 
 def check_fork() -> None:

@@ -5,7 +5,7 @@ Guarantees
     raises is reported, and ends the map.
 
 Assumptions
-    See `crew` for who runs the loop, `sync` for what the workers share.
+    See `crew` for what runs the loop, `constructs` for what the workers share.
 
 Ownership
     A `Worker` belongs to the one who runs it, in a process to that process.
@@ -14,12 +14,15 @@ Ownership
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context, ContextVar
 from itertools import takewhile
 from operator import getitem
 from time import perf_counter
 from typing import Any, Protocol
+
+import numpy as np
 
 from sharedarray.errors import StopProcessGroup
 from sharedarray.workers.crew import Report
@@ -33,6 +36,7 @@ __all__ = [
     "current_workers",
     "next_size",
     "number_map",
+    "reseed",
     "run_worker",
 ]
 
@@ -254,3 +258,22 @@ def number_map(home: Worker | None, numbers: Iterator[int]) -> tuple[int, ...]:
     inner[0].n_maps += 1
     path = [number for worker in reversed(inner) for number in (worker.item, worker.n_maps)]
     return (*inner[-1].map.number, *path)
+
+
+def reseed(seed: int | Sequence[int], key: tuple[int, ...]) -> None:
+    """Give NumPy's global generator a stream of its own, or every worker would draw the same.
+
+    Parameters
+    ----------
+    seed : int or sequence of int
+        Of all workers.
+    key : tuple of int
+        Of this one.
+    """
+    if "numpy.random" not in sys.modules:
+        return
+    seeds = np.random.SeedSequence(seed, spawn_key=key)
+    # Not np.random.seed, which takes a lock that another thread may have had at the fork.
+    np.random.set_bit_generator(  # type: ignore[attr-defined]  # left out of the stubs
+        np.random.MT19937(seeds)
+    )

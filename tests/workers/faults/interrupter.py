@@ -36,11 +36,11 @@ EVERYWHERE = """
 import dis, gc
 from collections import Counter
 from sharedarray import forks
-from sharedarray.workers import mapcall, mapreduce, primitives, process, sync, transport
-from sharedarray.workers import processes
-from sharedarray.workers import interrupts
+from sharedarray.workers import constructs, interrupts, mapcall, mapreduce, primitives, process
+from sharedarray.workers import processes, transport
 
-MODULES = forks, mapcall, mapreduce, primitives, process, processes, interrupts, sync, transport
+MODULES = (forks, constructs, mapcall, mapreduce, primitives, process, processes, interrupts,
+           transport)
 FILES = {module.__file__ for module in MODULES}
 # Where Python looks for signals: after calls, at the begin of functions and of rounds.
 BOUNDARIES = {number for name, number in dis.opmap.items()
