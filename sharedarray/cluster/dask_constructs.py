@@ -8,13 +8,13 @@
 
 Guarantees
     An item's turn comes when no earlier item can still want one: claims that had ended before this
-    one was sent are past, and of the others each has set its event. Who waits for a turn leaves
-    its place in the Dask worker to other tasks: a claim that Dask has moved there from a lost
-    worker runs, and is not waited for by the one that keeps it from running.
+    one was sent are past, and each of the others has set its event. A task that waits for a turn
+    secedes from the thread pool of its Dask worker: otherwise a claim that Dask has moved there
+    from a lost worker could not run, while the task in its place waits for it.
 
 Assumptions
-    Only maps whose function refers to the pool have this schedule: no other pays for the events.
-    A lock whose holder is lost comes free after ``distributed.scheduler.locks.lease-timeout``.
+    Only maps whose function refers to the pool set events: no other pays for them. A lock whose
+    holder is lost comes free after ``distributed.scheduler.locks.lease-timeout``.
 
 Ownership
     Lock and events live in the scheduler; the coordinator has them removed at the end.
@@ -26,13 +26,13 @@ import os
 from collections import deque
 from typing import Any
 
-from sharedarray.cluster.remote import Errand, FarSchedule
+from sharedarray.cluster.remote import RemoteMap, RemoteSchedule
 from sharedarray.errors import StopProcessGroup
 
 __all__ = ["DaskSchedule", "event_name", "stop_map"]
 
-# Seconds: how long a place in the worker is kept while waiting, and after how long one who waits
-# looks whether the map has stopped.
+# Seconds: how long a waiting task keeps its place in the thread pool, and how often it looks
+# whether the map has stopped.
 SHORT_WAIT, LONG_WAIT = 0.05, 2.0
 # The maps that were stopped lately, in a worker process.
 _stopped: deque[str] = deque(maxlen=1000)
@@ -48,19 +48,19 @@ def stop_map(token: str) -> None:
     _stopped.append(token)
 
 
-class DaskSchedule(FarSchedule):
+class DaskSchedule(RemoteSchedule):
     """The schedule of a map in the process of a Dask worker."""
 
-    def __init__(self, errand: Errand) -> None:
-        super().__init__(errand)
-        self._has_pool = errand.has_pool
+    def __init__(self, remote: RemoteMap) -> None:
+        super().__init__(remote)
+        self._has_pool = remote.has_pool
         # The claim of each rank, until it is past, and those that it has to wait for.
         self._claims: dict[int, tuple[int, tuple[int, ...]]] = {}
         self._lock: Any = None
 
     @property
     def stopped(self) -> bool:
-        """Return whether nobody here may start another item."""
+        """Return whether no worker of this process may start another item."""
         return self._is_stopped or self.token in _stopped
 
     def takes(self, rank: int, start: int, before: tuple[int, ...]) -> None:
@@ -85,13 +85,13 @@ class DaskSchedule(FarSchedule):
     def _wait(self, event: Any) -> None:
         if event.wait(timeout=SHORT_WAIT):
             return
-        _give_place()
+        _secede()
         while not event.wait(timeout=LONG_WAIT):
             if self.stopped:
                 raise StopProcessGroup
 
     def enter(self) -> None:
-        """Wait until nobody is inside the critical block, then be."""
+        """Wait until no other worker is inside the critical block, and enter it."""
         self._check_process("critical")
         if self._lock is None:
             self._lock = _distributed().Lock(f"sharedarray-{self.token}")
@@ -115,10 +115,10 @@ def _event(name: str) -> Any:
     return _distributed().Event(name)
 
 
-def _give_place() -> None:
+def _secede() -> None:
     """Let another task run in the place of this one, which waits."""
     dask = _distributed()
-    # Once, and only in the thread of the task itself.
+    # Once, and only in the task's own thread.
     has_place = getattr(dask.threadpoolexecutor.thread_state, "proceed", False)
     if has_place and hasattr(dask.worker.thread_state, "key"):
         dask.secede()

@@ -4,18 +4,18 @@ r"""Maps on a Dask cluster.
 
     coordinator          scheduler            Dask workers
     -----------          ---------            ------------
-    errand   --submit--> one task      --->   where it is needed, loaded once a process
-    claim    --submit--> one task each --->   run_claim(errand, parcel): rank r near its worker
-    future's callback <---- results <------   report (bytes)
+    RemoteMap --submit--> one task      --->  where it is needed, loaded once a process
+    claim     --submit--> one task each --->  run_claim(RemoteMap, SentClaim)
+    future's callback <---- results <-------  report (bytes)
 
 Guarantees
-    See `tasks`. The errand is a task and no scattered data: where the worker that has it is
+    See `tasks`. The `RemoteMap` is a task and no scattered data: where the worker that has it is
     lost, Dask makes it again. A rank prefers one thread of one Dask worker and goes elsewhere only
     if that is lost, so what an item stores in `local` is mostly there for the next.
 
 Assumptions
-    The cluster imports this package. Dask runs a task again whose worker was lost: items must bear
-    to be run twice, or the scheduler be told ``distributed.scheduler.allowed-failures: 0``.
+    The cluster imports this package. Dask runs a task again whose worker was lost: items may run
+    twice, unless the scheduler is told ``distributed.scheduler.allowed-failures: 0``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from typing import Any
 
 from sharedarray.cluster import dask_serialization
 from sharedarray.cluster.dask_constructs import DaskSchedule, event_name, stop_map
-from sharedarray.cluster.remote import Errand, Parcel, run_claim
-from sharedarray.cluster.tasks import Flight, TaskCrew, check_process
+from sharedarray.cluster.remote import RemoteMap, SentClaim, run_claim
+from sharedarray.cluster.tasks import PendingClaim, RemoteCrew, check_process
 from sharedarray.workers.backend import Backend, CrewMap, backend_named
 from sharedarray.workers.crew import Crew, Report, Work
 from sharedarray.workers.primitives import ThreadPrimitives
@@ -123,7 +123,7 @@ class DaskBackend(Backend):
         return _DaskCrew(call, self.engine, self._retries)
 
 
-class _DaskCrew(TaskCrew):
+class _DaskCrew(RemoteCrew):
     """Tasks of a cluster."""
 
     def __init__(self, call: CrewMap, client: Any, retries: int) -> None:
@@ -134,32 +134,32 @@ class _DaskCrew(TaskCrew):
         self._executor = client.get_executor()
         self._retries = retries
         self._n_lost: dict[int, int] = {}
-        self._errand_futures: dict[bool, Any] = {}
+        self._map_futures: dict[bool, Any] = {}
         self._places: list[tuple[str, int]] = []
         self._starts: list[int] = []
         self._name = getattr(call.func, "__name__", type(call.func).__name__)
 
     def start(self, work: Work) -> None:
-        """Make the errand ready, and find a place for each rank."""
+        """Pickle the map, and find a place for each rank."""
         super().start(work)
         self._places = list(_places(self._client.nthreads()))
 
-    def _submit(self, errand: Errand, parcel: Parcel, claim: Claim) -> Any:
-        future = self._errand_futures.get(errand.is_value)
+    def _submit(self, remote: RemoteMap, sent: SentClaim, claim: Claim) -> Any:
+        future = self._map_futures.get(remote.is_value)
         if future is None:
-            key = f"{self._name}-errand-{self.token}-{int(errand.is_value)}"
-            future = self._client.submit(_same, errand, key=key, pure=False)
-            self._errand_futures[errand.is_value] = future
-        if errand.has_pool:
+            key = f"{self._name}-map-{self.token}-{int(remote.is_value)}"
+            future = self._client.submit(_in_worker, remote, key=key, pure=False)
+            self._map_futures[remote.is_value] = future
+        if remote.has_pool:
             self._starts.append(claim.start)
         n_lost = self._n_lost.get(claim.start, 0)
         return self._executor.submit(
             run_claim,
             future,
-            parcel,
+            sent,
             # What the dashboard shows under the name of the function.
-            key=(f"{self._name}-{self.token}", claim.start, n_lost, int(errand.is_value)),
-            workers=[self._place(parcel.rank)[0]] if self._places else None,
+            key=(f"{self._name}-{self.token}", claim.start, n_lost, int(remote.is_value)),
+            workers=[self._place(sent.rank)[0]] if self._places else None,
             allow_other_workers=bool(self._places),
             pure=False,
         )
@@ -170,35 +170,27 @@ class _DaskCrew(TaskCrew):
     def _n_beside(self, rank: int) -> int:
         return self._place(rank)[1] if self._places else 1
 
-    def _is_death(self, error: BaseException) -> bool:
-        from distributed.scheduler import KilledWorker  # an extra
-
-        return isinstance(error, KilledWorker)
-
-    def _pid_of(self, error: Any) -> int:
-        return int(error.last_worker.pid)
-
-    def _lost(self, rank: int, flight: Flight, error: BaseException) -> Report | None:
-        start = flight.claim.start
+    def _lost(self, rank: int, pending: PendingClaim, error: BaseException) -> Report | None:
+        start = pending.claim.start
         n_lost = self._n_lost[start] = self._n_lost.get(start, 0) + 1
         if n_lost > self._retries:
-            return super()._lost(rank, flight, error)
-        self._send(rank, flight.claim, flight.before)
+            return super()._lost(rank, pending, error)
+        self._send(rank, pending.claim, pending.before)
         return None
 
     def _stop(self) -> None:
-        """Cancel what is under way, and tell those who run items."""
+        """Cancel what is pending, and stop the workers that run items."""
         with suppress(OSError, TimeoutError):  # the cluster is gone
-            self._client.loop.add_callback(_tell, self._client, self.token)
+            self._client.loop.add_callback(_stop_workers, self._client, self.token)
             self._executor.shutdown(wait=False)  # cancels all in one call
 
     def end(self) -> None:
-        """Cancel what is under way, and remove what the scheduler keeps for the map."""
+        """Cancel what is pending, and remove what the scheduler keeps for the map."""
         super().end()
         starts, self._starts = self._starts, []
-        self._errand_futures.clear()  # what no future refers to, Dask forgets
+        self._map_futures.clear()  # what no future refers to, Dask forgets
         if starts:
-            self._client.loop.add_callback(_forget, self._client, self.token, starts)
+            self._client.loop.add_callback(_remove_constructs, self._client, self.token, starts)
 
 
 def _places(n_threads: dict[str, int]) -> Iterator[tuple[str, int]]:
@@ -220,19 +212,19 @@ def _host(address: str) -> str:
     return address.partition("://")[2].rpartition(":")[0]
 
 
-def _same(errand: Errand) -> Errand:
-    """Return what is to live in a worker: the task behind the errand."""
+def _in_worker(remote: RemoteMap) -> RemoteMap:
+    """Return a map in the worker that runs this task, ready to send shared arrays."""
     dask_serialization.register()
-    return errand
+    return remote
 
 
-async def _tell(client: Any, token: str) -> None:
+async def _stop_workers(client: Any, token: str) -> None:
     """Stop the map in all workers; one that cannot be reached any more has stopped."""
-    with suppress(Exception):  # whatever has happened to the cluster, nobody waits for this
+    with suppress(Exception):  # the cluster may have gone in any way, and nothing waits for this
         await client.run(stop_map, token, asynchronous=True, on_error="ignore")
 
 
-async def _forget(client: Any, token: str, starts: list[int]) -> None:
+async def _remove_constructs(client: Any, token: str, starts: list[int]) -> None:
     """Remove the events and the lock of a map from the scheduler."""
     with suppress(Exception):  # as above
         for start in starts:  # one after the other, by one connection

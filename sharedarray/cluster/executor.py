@@ -3,7 +3,7 @@
 ::
 
     ThreadPoolExecutor   the map's own workers, each claim in one of the executor's threads
-    any other executor   errand and claim as bytes, see `tasks` and `remote`
+    any other executor   map and claim as bytes, see `tasks` and `remote`
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from contextlib import suppress
 from typing import Any
 
 from sharedarray import config
-from sharedarray.cluster.remote import Errand, FarSchedule, Parcel, run_packed
+from sharedarray.cluster.remote import RemoteMap, RemoteSchedule, SentClaim, run_packed
 from sharedarray.cluster.shipping import dumps
-from sharedarray.cluster.tasks import Flight, TaskCrew, check_process
+from sharedarray.cluster.tasks import PendingClaim, RemoteCrew, TaskCrew, check_process
 from sharedarray.memory.pickling import REFERENCE
 from sharedarray.workers.backend import Backend, CrewMap, backend_named
 from sharedarray.workers.crew import Crew, Report, Work
@@ -110,56 +110,53 @@ def _shares_memory(executor: Any) -> bool:
     )
 
 
-class _ExecutorCrew(TaskCrew):
+class _ExecutorCrew(RemoteCrew):
     """Tasks of an executor whose workers are elsewhere."""
 
     def __init__(self, call: CrewMap, executor: Any) -> None:
-        super().__init__(call, FarSchedule)
+        super().__init__(call, RemoteSchedule)
         self._executor = executor
-        self._packed_errands: dict[bool, bytes] = {}
+        self._packed_maps: dict[bool, bytes] = {}
 
-    def _submit(self, errand: Errand, parcel: Parcel, claim: Claim) -> Any:
-        packed = self._packed_errands.get(errand.is_value)
+    def _submit(self, remote: RemoteMap, sent: SentClaim, claim: Claim) -> Any:
+        packed = self._packed_maps.get(remote.is_value)
         if packed is None:
-            packed = self._packed_errands[errand.is_value] = dumps(errand, REFERENCE)[0]
-        return self._executor.submit(run_packed, (self.token, errand.is_value), packed, parcel)
-
-    def _is_death(self, error: BaseException) -> bool:
-        # By its name where Dask runs the executor: importing it would be the larger part of a map.
-        is_killed = type(error).__name__ == "KilledWorker"
-        return is_killed or isinstance(error, concurrent.futures.BrokenExecutor)
+            packed = self._packed_maps[remote.is_value] = dumps(remote, REFERENCE)[0]
+        return self._executor.submit(run_packed, (self.token, remote.is_value), packed, sent)
 
 
-class _ThreadsCrew(_ExecutorCrew):
-    """Threads of an executor as workers, which are the map's own: nothing is pickled."""
+class _ThreadsCrew(TaskCrew):
+    """Threads of an executor, each of which runs a claim of the map's own workers at a time."""
 
     def __init__(self, call: CrewMap, executor: Any) -> None:
-        super().__init__(call, executor)
+        super().__init__(call)
+        self._executor = executor
         self._claims: list[deque[Claim | None]] = [deque() for _ in range(call.n_workers)]
         self._reports: list[Iterator[Report]] = []
 
     def start(self, work: Work) -> None:
-        """Make the workers ready; each runs a claim at a time."""
+        """Make the workers, without running anything."""
         self._reports = [work(rank, claims.popleft) for rank, claims in enumerate(self._claims)]
 
     def _send(self, rank: int, claim: Claim, before: tuple[int, ...]) -> None:
         self._claims[rank].append(claim)
         future = self._executor.submit(next, self._reports[rank], None)
-        self._launched(rank, Flight(claim, future, before))
+        self._watch(rank, PendingClaim(claim, future, before))
 
-    def _report(self, rank: int, flight: Flight, reply: Any) -> Report | None:
+    def _report(self, rank: int, pending: PendingClaim, reply: Any) -> Report | None:
         if reply is None:  # the map around this one has stopped
             self._n_open -= 1
         return reply  # type: ignore[no-any-return]  # of the worker
 
-    def end(self) -> None:
+    def _stop(self) -> None:
         """Let the threads end the items that they run, and wait for that."""
-        if self._flying:
-            self._call.schedule.stop()
-            futures = [flight.future for flight in self._flying.values()]
-            self._stop()
-            concurrent.futures.wait(futures)
-            self._flying.clear()
+        self._call.schedule.stop()
+        super()._stop()
+        concurrent.futures.wait([pending.future for pending in self._pending.values()])
+
+    def end(self) -> None:
+        """End the workers."""
+        super().end()
         for reports in self._reports:
             with suppress(ValueError):  # interrupted before: it runs still
                 reports.close()  # type: ignore[attr-defined]  # a generator

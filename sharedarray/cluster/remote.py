@@ -1,9 +1,9 @@
-r"""The far side of a map: a worker in a process that has inherited nothing from the coordinator.
+r"""A map in processes that have inherited nothing from the coordinator.
 
 ::
 
-    Errand (pool, func, ... once a process) --> FarMap --> run_worker(rank), kept between claims
-    claim (bytes)  --run_claim--> the worker of that rank --> report (bytes)
+    RemoteMap (pickled, loaded once in a process) --> run_worker(rank), kept between claims
+    SentClaim  --run_claim--> the worker of that rank --> report (bytes)
 
 Guarantees
     `run_claim` raises nothing: what an item raises, and what does not pickle, is reported. A rank
@@ -13,7 +13,7 @@ Assumptions
     The coordinator sends a rank its next claim after it has the report of the last one.
 
 Ownership
-    A `FarMap` belongs to the errand that it was made of, and ends with it.
+    Each process owns its copy of a `RemoteMap`, and in it the workers and the schedule.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from sharedarray import config
 from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import SharedArrayUnpickleError
 from sharedarray.memory.pickling import RESULT
+from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Report
 from sharedarray.workers.process import flush_streams
 from sharedarray.workers.reports import Claim, Failure, Results, portable, text_of_traceback
 from sharedarray.workers.worker import reseed, run_worker
 
-__all__ = ["Errand", "FarMap", "FarSchedule", "Parcel", "run_claim", "run_packed"]
+__all__ = ["RemoteMap", "RemoteSchedule", "SentClaim", "run_claim", "run_packed"]
 
 
-class Parcel(NamedTuple):
-    """One claim on its way to a worker.
+class SentClaim(NamedTuple):
+    """One claim as it is sent to a worker.
 
     Attributes
     ----------
@@ -60,79 +61,113 @@ class Parcel(NamedTuple):
     n_beside: int
 
 
-class Errand:
-    """What all claims of one map have in common.
+class RemoteMap:
+    """What a worker needs of its map, see `MapCall` for the attributes that are not listed.
 
     Parameters
     ----------
-    token : str
-        The map's, like no other's.
+    call : CrewMap
+        The map.
     schedule : type
-        The `FarSchedule` of its workers.
+        The `RemoteSchedule` of its workers.
     pool, func : bytes
-        Pickles.
-    star, number, n_workers
-        As for `MapCall`.
+        Pickles, loaded with the first claim.
+    token : str
+        Unique to this map.
     is_value : bool
-        Whether shared arrays travel with their data.
+        Whether shared arrays are pickled with their data.
     has_pool : bool
         Whether `func` refers to the pool.
     """
 
+    outer = None
+    engine = None
+    sequence = None
+    let_out: tuple[type[BaseException], ...] = ()
+    chunksize = 1
+    n_left = 0
+
+    pool: Any
+    func: Callable[..., Any]
+    schedule: RemoteSchedule
+
     def __init__(
         self,
-        token: str,
-        schedule: type[FarSchedule],
+        call: CrewMap,
+        schedule: type[RemoteSchedule],
         pool: bytes,
         func: bytes,
+        token: str,
         *,
-        star: bool,
-        number: tuple[int, ...],
-        n_workers: int,
         is_value: bool,
         has_pool: bool,
     ) -> None:
+        self.star = call.star
+        self.number = call.number
+        self.n_workers = call.n_workers
         self.token = token
-        self.schedule = schedule
-        self.pool = pool
-        self.func = func
-        self.star = star
-        self.number = number
-        self.n_workers = n_workers
         self.is_value = is_value
         self.has_pool = has_pool
-        self.pid = os.getpid()
-        self.errors = np.geterr()
-        self._map: FarMap | None = None
+        self._schedule_type = schedule
+        self._packed = pool, func
+        self._errors: Any = np.geterr()
+        self._pid = os.getpid()
+        self._workers: dict[int, tuple[deque[Claim], Iterator[Report]]] = {}
+        self._is_loaded = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_map": None}
+        state = self.__dict__ | {"_workers": {}, "_is_loaded": False}
+        for name in ("pool", "func", "schedule"):
+            state.pop(name, None)
+        return state
 
-    def map(self, rank: int) -> FarMap:
-        """Return the map that this process takes part in."""
-        with _making:
-            if self._map is None:
-                self._map = FarMap(self)
-                if os.getpid() != self.pid:
-                    reseed(self._map.pool.seed, (*self.number, rank, 0))
-            return self._map
+    def report(self, sent: SentClaim) -> Report | None:
+        """Run a claim; None where the map has been stopped."""
+        self._load(sent.rank)
+        claim = loads(sent.claim, self.pool)
+        claims, reports = self._workers.get(sent.rank) or self._start_worker(sent)
+        self.schedule.takes(sent.rank, claim.start, sent.before)
+        claims.append(claim)
+        return next(reports, None)
+
+    def _load(self, rank: int) -> None:
+        """Unpickle pool and function, unless an earlier claim has done that."""
+        with _loading:
+            if self._is_loaded:
+                return
+            pool, func = self._packed
+            self.pool = loads(pool)
+            self.func = loads(func, self.pool)
+            self.schedule = self._schedule_type(self)
+            self._is_loaded = True
+            if os.getpid() != self._pid:
+                reseed(self.pool.seed, (*self.number, rank, 0))
+
+    def _start_worker(self, sent: SentClaim) -> tuple[deque[Claim], Iterator[Report]]:
+        claims: deque[Claim] = deque()
+        context = copy_context()
+        context.run(lambda: np.seterr(**self._errors))
+        context.run(config.inherit_share, config.share_for(sent.n_beside))
+        reports = run_worker(self, sent.rank, context, lambda size: claims.popleft())
+        self._workers[sent.rank] = claims, reports
+        return claims, reports
 
 
 # Two threads of a process may have their first claims at the same time.
-_making = threading.Lock()
+_loading = threading.Lock()
 
 
-class FarSchedule:
-    """What stands for the schedule of a map in a worker: it has no way to the other workers."""
+class RemoteSchedule:
+    """What stands for the schedule of a map in a worker that cannot reach the other workers."""
 
-    def __init__(self, errand: Errand) -> None:
-        self.token = errand.token
+    def __init__(self, remote: RemoteMap) -> None:
+        self.token = remote.token
         self.pid = os.getpid()
         self._is_stopped = False
 
     @property
     def stopped(self) -> bool:
-        """Return whether nobody here may start another item."""
+        """Return whether no worker of this process may start another item."""
         return self._is_stopped
 
     def stop(self) -> None:
@@ -149,15 +184,15 @@ class FarSchedule:
         """Note that no item of the worker's claim wants a turn any more."""
 
     def await_turn(self, rank: int, item: int) -> None:
-        """Raise: nobody knows whose turn it is."""
+        """Raise NotImplementedError."""
         raise self._missing("ordered")
 
     def enter(self) -> None:
-        """Raise: nobody keeps the others out."""
+        """Raise NotImplementedError."""
         raise self._missing("critical")
 
     def leave(self) -> None:
-        """Do nothing: nobody is inside."""
+        """Do nothing: no worker is inside."""
 
     def reaches_here(self) -> bool:
         """Return true: `await_turn` and `enter` say themselves what they cannot do."""
@@ -171,45 +206,7 @@ class FarSchedule:
         )
 
 
-class FarMap:
-    """What `Worker` needs of its map, see `MapCall` for the attributes."""
-
-    outer = None
-    engine = None
-    sequence = None
-    let_out: tuple[type[BaseException], ...] = ()
-    chunksize = 1
-    n_left = 0
-
-    def __init__(self, errand: Errand) -> None:
-        self.pool = loads(errand.pool)
-        self.func: Callable[..., Any] = loads(errand.func, self.pool)
-        self.star = errand.star
-        self.number = errand.number
-        self.n_workers = errand.n_workers
-        self.schedule = errand.schedule(errand)
-        self._errors: Any = errand.errors
-        self._workers: dict[int, tuple[deque[Claim], Iterator[Report]]] = {}
-
-    def report(self, parcel: Parcel) -> Report | None:
-        """Run a claim; None where the map has been stopped."""
-        claim = loads(parcel.claim, self.pool)
-        claims, reports = self._workers.get(parcel.rank) or self._hire(parcel)
-        self.schedule.takes(parcel.rank, claim.start, parcel.before)
-        claims.append(claim)
-        return next(reports, None)
-
-    def _hire(self, parcel: Parcel) -> tuple[deque[Claim], Iterator[Report]]:
-        claims: deque[Claim] = deque()
-        context = copy_context()
-        context.run(lambda: np.seterr(**self._errors))
-        context.run(config.inherit_share, config.share_for(parcel.n_beside))
-        reports = run_worker(self, parcel.rank, context, lambda size: claims.popleft())
-        self._workers[parcel.rank] = claims, reports
-        return claims, reports
-
-
-def run_claim(errand: Errand, parcel: Parcel) -> bytes | None:
+def run_claim(remote: RemoteMap, sent: SentClaim) -> bytes | None:
     """Run a claim.
 
     Returns
@@ -221,10 +218,10 @@ def run_claim(errand: Errand, parcel: Parcel) -> bytes | None:
     pid = os.getpid()
     report: Report | None
     try:
-        report = errand.map(parcel.rank).report(parcel)
+        report = remote.report(sent)
         return b"" if report is None else _packed(report)
     except SharedArrayUnpickleError as error:
-        if not errand.is_value:
+        if not remote.is_value:
             return None
         return _packed(Failure(error, text_of_traceback(error)))
     # Unpickling runs any code of the function and the items.
@@ -236,26 +233,26 @@ def run_claim(errand: Errand, parcel: Parcel) -> bytes | None:
         flush_streams()
 
 
-def run_packed(token: tuple[str, bool], errand: bytes, parcel: Parcel) -> bytes | None:
-    """Run a claim of an errand that is sent with every claim, but loaded once."""
-    with _loading:
-        loaded = _loaded.pop(token, None)
+def run_packed(key: tuple[str, bool], remote: bytes, sent: SentClaim) -> bytes | None:
+    """Run a claim of a pickled map, which is sent with every claim but loaded once."""
+    with _caching:
+        loaded = _loaded.pop(key, None)
         if loaded is None:
-            loaded = loads(errand)
-        _loaded[token] = loaded
+            loaded = loads(remote)
+        _loaded[key] = loaded
         while len(_loaded) > _MAX_LOADED:
             _loaded.popitem(last=False)
-    return run_claim(loaded, parcel)
+    return run_claim(loaded, sent)
 
 
-# Errands of this process, the latest last; what the function refers to lives as long.
-_loaded: OrderedDict[tuple[str, bool], Errand] = OrderedDict()
-_loading = threading.Lock()
+# The maps of this process, the latest last; what their functions refer to lives as long.
+_loaded: OrderedDict[tuple[str, bool], RemoteMap] = OrderedDict()
+_caching = threading.Lock()
 _MAX_LOADED = 2
 
 
 def _packed(report: Report) -> bytes:
-    """Return the pickle of a report, or of what keeps it from being pickled."""
+    """Return the pickle of a report, or of the failure to pickle it."""
     if isinstance(report, Failure):
         return _packed_failure(report)
     try:
@@ -275,7 +272,7 @@ def _packed_failure(failure: Failure) -> bytes:
 
 
 def _unsent(results: Results, error: BaseException) -> Failure:
-    """Return the failure of the first item whose result does not travel."""
+    """Return the failure of the first item whose result does not pickle."""
     found_item, found = results.start, error
     for item, value in enumerate(results.values, results.start):
         try:

@@ -1,15 +1,15 @@
-r"""Workers that are tasks of somebody else's engine: an executor, a cluster.
+r"""Workers of a map that are tasks of the caller's engine: an executor, a cluster.
 
 ::
 
-    grant(rank, claim)  --errand, parcel--> task of the engine: run_claim
+    grant(rank, claim)  --RemoteMap, SentClaim--> task of the engine: run_claim
     receive()           <--------- queue of (rank, future) <--- the future's callback
     end()               cancel what has not started; stop what can be told
 
 Guarantees
-    One task a rank is under way: of two items that run at the same time, each has a rank of its
-    own. A task that ends without a report is a WorkerDied, or the engine's own exception. Where
-    shared memory cannot be reached, the claim is sent again with the data, and so are all later
+    A rank has one task at a time: of two items that run at the same time, each has a rank of its
+    own. A task that ends without a report is a WorkerDied, or the engine's own exception. Where a
+    worker cannot reach shared memory, its claim is sent again with the data, and so are all later
     ones of that rank.
 
 Assumptions
@@ -19,6 +19,7 @@ Assumptions
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import time
 import uuid
@@ -29,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sharedarray.cluster.remote import Errand, FarSchedule, Parcel
+from sharedarray.cluster.remote import RemoteMap, RemoteSchedule, SentClaim
 from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import WorkerDied
 from sharedarray.memory.pickling import REFERENCE, VALUE
@@ -43,14 +44,14 @@ from sharedarray.workers.reports import (
     with_source,
 )
 
-__all__ = ["Flight", "TaskCrew", "check_process"]
+__all__ = ["PendingClaim", "RemoteCrew", "TaskCrew", "check_process"]
 
 # Of which a slice has the same items, and is not copied by element.
 _SLICED = (list, tuple, range, np.ndarray)
 
 
-class Flight(NamedTuple):
-    """A claim under way."""
+class PendingClaim(NamedTuple):
+    """A claim whose task has not ended, and where the claims start that were pending before it."""
 
     claim: Claim
     future: Any
@@ -67,7 +68,106 @@ def check_process(pid: int, what: str) -> None:
 
 
 class TaskCrew:
-    """The workers of one map as tasks, see the module.
+    """The workers of one map as futures, one claim of a rank at a time.
+
+    Parameters
+    ----------
+    call : CrewMap
+        The map.
+    """
+
+    def __init__(self, call: CrewMap) -> None:
+        self._call = call
+        self._pending: dict[int, PendingClaim] = {}
+        self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        self._n_open = call.n_workers
+
+    def _send(self, rank: int, claim: Claim, before: tuple[int, ...]) -> None:
+        """Submit a task for a claim, and `_watch` it."""
+        raise NotImplementedError
+
+    def _report(self, rank: int, pending: PendingClaim, reply: Any) -> Report | None:
+        """Return the report in the result of a task, if there is one."""
+        raise NotImplementedError
+
+    def grant(self, rank: int, claim: Claim | None) -> None:
+        """Send a worker its next claim; None ends its work."""
+        if claim is None:
+            self._n_open -= 1
+        else:
+            self._send(rank, claim, tuple(sorted(p.claim.start for p in self._pending.values())))
+
+    def _watch(self, rank: int, pending: PendingClaim) -> None:
+        """Have `receive` hear of the end of a task."""
+        self._pending[rank] = pending
+        pending.future.add_done_callback(_putting(self._done, rank))
+
+    def receive(self, timeout: float | None) -> tuple[int, Report] | None:
+        """Return the rank and the next report; None when all have ended.
+
+        Raises
+        ------
+        NothingYet
+            If there is none for `timeout` seconds.
+        WorkerDied
+            If the engine has lost a worker.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._pending or self._n_open:
+            seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                rank, future = self._done.get(timeout=seconds)
+            except Empty:
+                raise NothingYet from None
+            pending = self._pending.get(rank)
+            if pending is None or pending.future is not future:
+                continue
+            report = self._result(rank, pending)
+            if report is not None:
+                return rank, report
+        return None
+
+    def _result(self, rank: int, pending: PendingClaim) -> Report | None:
+        """Return the report of a task that has ended; None where there is none, or not yet."""
+        try:
+            reply = pending.future.result()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an engine's cancellation may be no Exception
+            if _is_death(error):
+                return self._lost(rank, pending, error)
+            if pending.future.cancelled():
+                raise RuntimeError(
+                    f"the task of {_items(pending.claim)} was cancelled, and not by its map: "
+                    f"{error!r}"
+                ) from error
+            return Failure(error, text_of_traceback(error))
+        del self._pending[rank]
+        return self._report(rank, pending, reply)
+
+    def _lost(self, rank: int, pending: PendingClaim, error: BaseException) -> Report | None:
+        """Raise for a worker that has died; an engine may send its claim again."""
+        raise _death(rank, pending.claim, error) from error
+
+    def _stop(self) -> None:
+        """Cancel what is pending."""
+        for pending in self._pending.values():
+            pending.future.cancel()
+
+    def end(self) -> None:
+        """Cancel what is pending; what runs already is left to end."""
+        if self._pending:
+            self._stop()
+            self._pending.clear()
+        self._done = SimpleQueue()  # an exception's frames may keep this object for long
+
+    def abandon(self) -> None:
+        """Do what `end` may have left out."""
+        self.end()
+
+
+class RemoteCrew(TaskCrew):
+    """Workers that get the map and their claims as pickles.
 
     Parameters
     ----------
@@ -77,51 +177,34 @@ class TaskCrew:
         What the workers have of constructs.
     """
 
-    def __init__(self, call: CrewMap, schedule: type[FarSchedule]) -> None:
-        self._call = call
-        self._far_schedule = schedule
+    def __init__(self, call: CrewMap, schedule: type[RemoteSchedule]) -> None:
+        super().__init__(call)
         self.token = uuid.uuid4().hex
-        self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
-        self._flying: dict[int, Flight] = {}
-        self._n_open = call.n_workers
+        self._schedule = schedule
         self._by_value: set[int] = set()
-        self._errands: dict[bool, Errand] = {}
+        self._maps: dict[bool, RemoteMap] = {}
 
-    # What an engine does in its own way.
-
-    def _submit(self, errand: Errand, parcel: Parcel, claim: Claim) -> Any:
+    def _submit(self, remote: RemoteMap, sent: SentClaim, claim: Claim) -> Any:
         """Start a task, and return its future."""
         raise NotImplementedError
 
-    def _reply(self, future: Any) -> Any:
-        """Return what a task has returned."""
-        return future.result()
-
-    def _is_death(self, error: BaseException) -> bool:
-        """Return whether an exception of the engine says that a worker has died."""
-        raise NotImplementedError
-
     def _n_beside(self, rank: int) -> int:
+        """Return how many workers there are on the machine of one."""
         return self._call.n_workers
 
-    def _stop(self) -> None:
-        """Cancel what is under way."""
-        for flight in self._flying.values():
-            flight.future.cancel()
-
-    # What all have in common.
-
     def start(self, work: Work) -> None:
-        """Make the errand ready; tasks start with their claims."""
-        self._errand(is_value=False)
+        """Pickle the map; tasks start with their claims."""
+        self._remote_map(is_value=False)
 
-    def _errand(self, *, is_value: bool) -> Errand:
-        if is_value not in self._errands:
+    def _remote_map(self, *, is_value: bool) -> RemoteMap:
+        if is_value not in self._maps:
             call = self._call
             how = VALUE if is_value else REFERENCE
+            pool = copy(call.pool)
+            pool.trace = None  # is called in the coordinator
             try:
-                func, has_pool = dumps(call.func, how, call.pool)
-                pool, _ = dumps(_away(call.pool), how)
+                packed_func, has_pool = dumps(call.func, how, call.pool)
+                packed_pool, _ = dumps(pool, how)
             except KeyboardInterrupt:
                 raise
             except Exception as error:  # pickling runs any code of what the function refers to
@@ -129,42 +212,28 @@ class TaskCrew:
                     f"func cannot be sent to the workers: {error}. Closures and lambdas need "
                     "cloudpickle (pip install cloudpickle), and what they refer to must pickle"
                 ) from error
-            self._errands[is_value] = Errand(
+            self._maps[is_value] = RemoteMap(
+                call,
+                self._schedule,
+                packed_pool,
+                packed_func,
                 self.token,
-                self._far_schedule,
-                pool,
-                func,
-                star=call.star,
-                number=call.number,
-                n_workers=call.n_workers,
                 is_value=is_value,
                 has_pool=has_pool,
             )
-        return self._errands[is_value]
-
-    def grant(self, rank: int, claim: Claim | None) -> None:
-        """Send a worker its next claim; None ends its work."""
-        if claim is None:
-            self._n_open -= 1
-            return
-        before = tuple(sorted(flight.claim.start for flight in self._flying.values()))
-        self._send(rank, claim, before)
+        return self._maps[is_value]
 
     def _send(self, rank: int, claim: Claim, before: tuple[int, ...]) -> None:
         is_value = rank in self._by_value
-        parcel = Parcel(rank, self._packed(claim, is_value=is_value), before, self._n_beside(rank))
+        packed = self._packed(claim, is_value=is_value)
+        sent = SentClaim(rank, packed, before, self._n_beside(rank))
         try:
-            future = self._submit(self._errand(is_value=is_value), parcel, claim)
+            future = self._submit(self._remote_map(is_value=is_value), sent, claim)
         except Exception as error:
-            if self._is_death(error):
-                raise self._death(rank, claim, error) from error
+            if _is_death(error):
+                raise _death(rank, claim, error) from error
             raise
-        self._launched(rank, Flight(claim, future, before))
-
-    def _launched(self, rank: int, flight: Flight) -> None:
-        """Note that a task is under way."""
-        self._flying[rank] = flight
-        flight.future.add_done_callback(_putting(self._done, rank))
+        self._watch(rank, PendingClaim(claim, future, before))
 
     def _packed(self, claim: Claim, *, is_value: bool) -> bytes:
         how = VALUE if is_value else REFERENCE
@@ -182,56 +251,12 @@ class TaskCrew:
         except Exception as error:  # pickling runs any code of the items
             raise TypeError(f"{_items(claim)} cannot be sent to a worker: {error}") from error
 
-    def receive(self, timeout: float | None) -> tuple[int, Report] | None:
-        """Return the rank and the next report; None when all have ended.
-
-        Raises
-        ------
-        NothingYet
-            If there is none for `timeout` seconds.
-        WorkerDied
-            If the engine has lost a worker.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self._flying or self._n_open:
-            seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                rank, future = self._done.get(timeout=seconds)
-            except Empty:
-                raise NothingYet from None
-            flight = self._flying.get(rank)
-            if flight is None or flight.future is not future:
-                continue
-            report = self._landed(rank, flight)
-            if report is not None:
-                return rank, report
-        return None
-
-    def _landed(self, rank: int, flight: Flight) -> Report | None:
-        """Return the report of a task that has ended; None where there is none, or not yet."""
-        try:
-            reply = self._reply(flight.future)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # an engine's cancellation may be no Exception
-            if self._is_death(error):
-                return self._lost(rank, flight, error)
-            if flight.future.cancelled():
-                raise RuntimeError(
-                    f"the task of {_items(flight.claim)} was cancelled, and not by its map: "
-                    f"{error!r}"
-                ) from error
-            return Failure(error, text_of_traceback(error))
-        del self._flying[rank]
-        return self._report(rank, flight, reply)
-
-    def _report(self, rank: int, flight: Flight, reply: Any) -> Report | None:
-        """Return the report in a reply, if there is one."""
+    def _report(self, rank: int, pending: PendingClaim, reply: Any) -> Report | None:
         if reply is None:
             self._by_value.add(rank)
-            self._send(rank, flight.claim, flight.before)
+            self._send(rank, pending.claim, pending.before)
             return None
-        if not reply:  # another item of that process has failed, of which we shall hear
+        if not reply:  # another item of that process has failed, and its report is on the way
             self._n_open -= 1
             return None
         try:
@@ -242,29 +267,18 @@ class TaskCrew:
             return report._replace(traceback=with_source(report.traceback))
         return report
 
-    def _lost(self, rank: int, flight: Flight, error: BaseException) -> Report | None:
-        """Raise for a worker that has died; an engine may send its claim again."""
-        raise self._death(rank, flight.claim, error) from error
 
-    def _death(self, rank: int, claim: Claim, error: BaseException) -> WorkerDied:
-        message = f"a worker has died while it ran {_items(claim)}: {error}"
-        items = tuple(range(claim.start, claim.stop))
-        return WorkerDied(message, rank, self._pid_of(error), None, None, items)
+def _is_death(error: BaseException) -> bool:
+    """Return whether an exception of the engine says that a worker has died."""
+    # By its name, also where Dask runs an executor: importing it would be the larger part of a map.
+    is_killed = type(error).__name__ == "KilledWorker"
+    return is_killed or isinstance(error, concurrent.futures.BrokenExecutor)
 
-    def _pid_of(self, error: BaseException) -> int:
-        """Return the process of a worker that has died, 0 where the engine does not tell."""
-        return 0
 
-    def end(self) -> None:
-        """Cancel what is under way; what runs already is left to end."""
-        if self._flying:
-            self._stop()
-            self._flying.clear()
-        self._done = SimpleQueue()  # an exception's frames may keep this object for long
-
-    def abandon(self) -> None:
-        """Do what `end` may have left out."""
-        self.end()
+def _death(rank: int, claim: Claim, error: Any) -> WorkerDied:
+    message = f"a worker has died while it ran {_items(claim)}: {error}"
+    pid = getattr(getattr(error, "last_worker", None), "pid", 0)  # Dask's; others do not tell
+    return WorkerDied(message, rank, int(pid), None, None, tuple(range(claim.start, claim.stop)))
 
 
 def _items(claim: Claim) -> str:
@@ -273,13 +287,6 @@ def _items(claim: Claim) -> str:
     return f"one of the items {claim.start} to {claim.stop - 1}"
 
 
-def _away(pool: Any) -> Any:
-    """Return the pool as it is in a worker: what is called in the caller stays there."""
-    pool = copy(pool)
-    pool.trace = None
-    return pool
-
-
 def _putting(queue: SimpleQueue[tuple[int, Any]], rank: int) -> Callable[[Any], None]:
-    """Return a callback that knows of nothing but the queue: an engine may keep it for long."""
+    """Return a callback that refers to nothing but the queue: an engine may keep it for long."""
     return lambda future: queue.put((rank, future))

@@ -34,7 +34,7 @@ def backend(request):
 
 
 @pytest.fixture(scope="module", params=["processes", "client"])
-def far(request):
+def remote(request):
     engine = request.getfixturevalue(request.param)
     return DaskBackend(engine) if request.param == "client" else ExecutorBackend(engine)
 
@@ -188,7 +188,7 @@ def test_failure_ends_the_map(pool):
     assert pool.map(abs, range(3)) == [0, 1, 2]
 
 
-def test_traceback_has_the_lines_of_a_notebook(far, monkeypatch):
+def test_traceback_has_the_lines_of_a_notebook(remote, monkeypatch):
     source = ["def fail(i):\n", "    work = 1 // i  # divide\n", "    return work\n"]
     # As an interpreter and a notebook keep their lines, which no worker has.
     monkeypatch.setitem(linecache.cache, "<cell 1>", (1, None, source, "<cell 1>"))
@@ -203,7 +203,7 @@ def test_traceback_has_the_lines_of_a_notebook(far, monkeypatch):
 
     for func, bar in ((namespace["fail"], ""), (grouped, "    | ")):
         with pytest.raises(WorkerException) as caught:
-            MapReduce(far).map(func, range(3))
+            MapReduce(remote).map(func, range(3))
         frame = f'{bar}  File "<cell 1>", line 2, in fail\n{bar}    work = 1 // i  # divide\n'
         assert frame in caught.value.traceback
         assert caught.value.traceback.count("# divide") == 1
@@ -219,13 +219,13 @@ def test_other_exceptions_come_out_as_they_are(pool):
     assert isinstance(reason_of(pool, lambda _: exit(), range(3)), SystemExit)
 
 
-def test_result_that_does_not_pickle_is_named(far):
+def test_result_that_does_not_pickle_is_named(remote):
     with pytest.raises(WorkerException, match="result of item 5 does not pickle") as caught:
-        MapReduce(far).map(lambda i: (i for i in ()) if i == 5 else iter([i]), range(9))
+        MapReduce(remote).map(lambda i: (i for i in ()) if i == 5 else iter([i]), range(9))
     assert isinstance(caught.value.reason, TypeError)
 
 
-def test_exception_that_does_not_pickle_is_told_by_its_text(far):
+def test_exception_that_does_not_pickle_is_told_by_its_text(remote):
     class StarError(Exception):
         def __init__(self, name):
             super().__init__(name)
@@ -235,17 +235,17 @@ def test_exception_that_does_not_pickle_is_told_by_its_text(far):
         raise StarError("Vega")
 
     with pytest.warns(LostExceptionType, match="StarError"):
-        reason = reason_of(MapReduce(far), fail, range(3))
+        reason = reason_of(MapReduce(remote), fail, range(3))
     assert type(reason) is Exception
     assert "Vega" in str(reason)
 
 
-def test_what_cannot_be_sent_is_told_before_any_work(far):
+def test_what_cannot_be_sent_is_told_before_any_work(remote):
     lock = threading.Lock()
     with pytest.raises(TypeError, match=r"func cannot be sent.*lock"):
-        MapReduce(far).map(lambda _: lock, range(3))
+        MapReduce(remote).map(lambda _: lock, range(3))
     with pytest.raises(TypeError, match=r"item 0 cannot be sent.*lock"):
-        MapReduce(far).map(abs, [lock])
+        MapReduce(remote).map(abs, [lock])
 
 
 def test_shared_arrays_are_the_same_memory(pool):
