@@ -18,9 +18,15 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sharedarray.openmp.loops import Expand, in_parts
+from sharedarray.openmp.loops import (
+    Chunk,
+    Expand,
+    LoopSchedule,
+    chunks_of,
+    in_parts,
+    static_chunks,
+)
 from sharedarray.openmp.meeting import GLANCE, N_SLOTS, Meeting
-from sharedarray.openmp.schedules import Chunk, LoopSchedule, chunks_of, static_chunks
 from sharedarray.openmp.variables import Places, Variables
 
 __all__ = ["Critical", "Ordered", "Rank", "Single"]

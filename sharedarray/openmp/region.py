@@ -12,9 +12,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sharedarray.openmp.loops import loop_over, range_of
+from sharedarray.openmp.loops import (
+    LoopSchedule,
+    UserSchedule,
+    loop_over,
+    parse_schedule,
+    range_of,
+)
 from sharedarray.openmp.rank import Critical, Ordered, Rank, Single
-from sharedarray.openmp.schedules import LoopSchedule, UserSchedule, parse_schedule
 from sharedarray.openmp.variables import Variables
 
 __all__ = ["Region"]

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedarray.openmp.loops import loop_over
-from sharedarray.openmp.schedules import (
+from sharedarray.openmp.loops import (
     LoopSchedule,
     chunks_of,
+    loop_over,
     parse_schedule,
     static_chunks,
 )
