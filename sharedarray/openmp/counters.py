@@ -1,12 +1,12 @@
-"""Counters that several workers claim numbers from, without a lock.
+"""Counters from which several ranks claim numbers, without a lock.
 
 Guarantees
-    Each number is claimed once, in order, whoever claims. Nobody who dies leaves a lock behind.
+    Each number is claimed once, in order. A rank that dies leaves no lock behind.
 
 Assumptions
-    ``next()`` of an `itertools.count` is atomic. A seek relative to the position of a regular file
-    is too (POSIX), also among processes that share the open file; on Linux that holds for what
-    `os.open` has given, while of a memfd as it is made, seeks at the same time get lost.
+    ``next()`` of an `itertools.count` is atomic. So is a relative seek in a regular file (POSIX),
+    also among processes that share the open file; on Linux that holds for what `os.open` gives,
+    while concurrent seeks in a memfd as it is made get lost.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Counters(Protocol):
         """Return how often a counter was claimed from before."""
 
     def reset(self) -> None:
-        """Let all begin at 0 again, while nobody claims."""
+        """Start all from 0 again; meanwhile no rank may claim."""
 
     def close(self) -> None:
-        """Give back what the kernel keeps."""
+        """Release what the kernel keeps."""
 
 
 class ThreadCounters:
-    """For the threads of one process."""
+    """Counters for the threads of one process."""
 
     def __init__(self, n_counters: int) -> None:
         self._counts = [count() for _ in range(n_counters)]
@@ -47,7 +47,7 @@ class ThreadCounters:
         return next(self._counts[number])
 
     def reset(self) -> None:
-        """Let all begin at 0 again, while nobody claims."""
+        """Start all from 0 again."""
         self._counts[:] = [count() for _ in self._counts]
 
     def close(self) -> None:
@@ -55,9 +55,9 @@ class ThreadCounters:
 
 
 class ProcessCounters:
-    """For the process that makes it and its forked children: positions in files that all share.
+    """Counters for this process and its forked children: the positions in files that all share.
 
-    A claim is one call of the kernel (0.3 us); a word under a mutex takes two, and waits.
+    A claim is one system call (0.3 us); a word under a mutex takes two, and waits.
     """
 
     def __init__(self, n_counters: int) -> None:
@@ -69,7 +69,7 @@ class ProcessCounters:
         return os.lseek(self._files[number], 1, os.SEEK_CUR) - 1
 
     def reset(self) -> None:
-        """Let all begin at 0 again, while nobody claims."""
+        """Start all from 0 again."""
         for file in self._files:
             os.lseek(file, 0, os.SEEK_SET)
 
@@ -89,7 +89,7 @@ def _open_files(n_files: int) -> list[Descriptor]:
     except (AttributeError, OSError) as error:  # another platform, an old kernel, seccomp, no /proc
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
             raise
-        import tempfile  # 2 ms, which nearly nobody needs to spend
+        import tempfile  # takes 2 ms, and is rarely needed
 
         files = []
         for _ in range(n_files):

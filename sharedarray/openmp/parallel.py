@@ -1,43 +1,41 @@
-r"""Parallel: a block of code that several ranks run, and the constructs that share work among them.
+r"""Parallel: a block of code that several ranks run, as in OpenMP.
 
 ::
 
     caller, rank 0                              rank 1 ... n - 1
     --------------                              ----------------
-    with Parallel(...) as p:  ---- fork ------> come out of the same ``with``, each in its process
-        body: p.forloop, p.barrier ... <------> the same body; they meet in shared memory
+    with Parallel(...) as p:  ---- fork ------> return from __enter__, each in its process
+        body: p.forloop, p.barrier ... <------> the same body, synchronized in shared memory
     end of the block  <---- reductions -------- end of the block: send, os._exit
     p.var: combined
 
 Guarantees
-    The body runs once in each rank, and nothing after it in any but the caller: whatever way a
-    rank leaves the block by, its process ends there. A rank that raises or dies, that meets other
-    constructs than the rest, or leaves the block elsewhere (``return``, ``break``, ``continue``),
-    makes the block raise ParallelException in the caller: at the next construct, in a loop after
-    0.1 s of work or 32 items, or at the end of the block. The caller's own exception comes out as
-    it is. Afterwards no process is left.
+    Each rank runs the body once, and only the caller runs what follows it: however another rank
+    leaves the block, its process ends there. The block raises ParallelException in the caller if
+    another rank raises or dies, or if the ranks meet different constructs or leave the block at
+    different places (``return``, ``break``, ``continue``): at the next construct, in a loop after
+    0.1 s of work or 32 items, or at the end of the block. An exception of the caller itself comes
+    out unchanged. Afterwards no process is left.
 
 Assumptions
-    All ranks meet the same constructs in the same order (critical blocks excepted). All may leave
+    All ranks meet the same constructs in the same order, critical blocks excepted. They may leave
     the block at one place before its end; a ``return`` in a ``finally`` is two. A ``yield`` in the
-    block, or a handler of a signal that a rank has set and that raises just as ``__exit__`` begins,
-    would let a rank out of it; such a process ends with the program, and runs no function of its
-    caller's for the exit.
+    block, or a signal handler of a rank that raises just as ``__exit__`` begins, would let a rank
+    out of it; such a process ends with the program, and runs no exit function of the caller's.
 
 Decisions
-    The caller works as rank 0, so it looks after the others where it waits, and between the items
-    of loops; not in code of its own, for no thread and no handler of a signal does. Where a block
-    is left is known by which call of ``__exit__`` in its code this is. Ranks find out themselves
-    whether they still agree: each keeps a hash of the constructs that it has met, compared at
-    barriers and at the end; and the last one to wait or to leave raises if nobody is left to wake
-    him. Chunks are claimed by a counter without a lock, and are computed from its number alone,
-    guided ones too. A reduction without an identity (maximum) starts from the first value, which
-    may count more than once.
+    No thread and no signal handler watches the ranks: the caller checks them where it waits and
+    between the items of loops, but not in code of its own. `__exit__` tells places where the block
+    is left by the position of its call in the code. Each rank keeps a hash of the constructs that
+    it has met, compared at barriers and at the end; the last rank to wait or to leave raises if no
+    rank is left to wake it. A counter without a lock numbers the chunks, and the number alone gives
+    the chunk, of guided loops too. A reduction without an identity (maximum) starts from the first
+    value, which may count more than once.
 
 Ownership
-    The `Parallel` belongs to the caller, each `Rank` to the thread that runs the body. The parts:
-    `team` and `threadteam` are who runs, `region` what the body uses, `rank` one rank's way through
-    it, `meeting` what the ranks share.
+    The `Parallel` belongs to the caller, each `Rank` to the thread that runs the body. `directives`
+    has what the body uses, `rank` runs it, `team` is what the ranks share, `blockcrews` starts and
+    ends their processes and threads.
 """
 
 from __future__ import annotations
@@ -50,12 +48,11 @@ from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
 from sharedarray import config
+from sharedarray.openmp.blockcrews import BlockCrew, run_in_threads
 from sharedarray.openmp.counters import ThreadCounters
-from sharedarray.openmp.meeting import Meeting
+from sharedarray.openmp.directives import Directives
 from sharedarray.openmp.rank import Rank
-from sharedarray.openmp.region import Region
-from sharedarray.openmp.team import ProcessTeam, new_team
-from sharedarray.openmp.threadteam import run_in_threads
+from sharedarray.openmp.team import Team
 from sharedarray.openmp.variables import (
     Places,
     Private,
@@ -84,38 +81,38 @@ __all__ = ["Parallel", "Private", "Reduction", "Shared"]
 Self = TypeVar("Self", bound="Parallel")
 
 
-class Parallel(Region):
-    """A block that several ranks run at the same time, as in OpenMP.
+class Parallel(Directives):
+    """Run a block of code in several ranks at the same time, as in OpenMP.
 
     Parameters
     ----------
     *variables : Private, Shared or Reduction
-        What ``p.var`` has.
+        The attributes of ``p.var``.
     num_threads : int, optional
-        Number of ranks; 0 and 1 run the block in the caller alone. Default: `cpu_count()`, which
-        is a worker's share inside a worker, so that a block in a block is serial on its own.
+        Number of ranks; 0 and 1 run the block in the caller alone. Default: `cpu_count()`, in a
+        worker its share: a block in a block is serial.
     backend : {"process", "thread", "serial"} or Backend class, default "process"
-        Who the ranks are. A ``with`` block needs processes; `run` takes each.
+        What runs the ranks. A ``with`` block needs processes; `run` takes each.
 
     Attributes
     ----------
     rank : int
-        Who runs, from 0, the caller.
+        The number of this rank; 0 is the caller.
     num_threads : int
-        How many ranks there are.
+        The number of ranks.
     var : object
-        The variables of the rank that asks, as attributes; after the block those of the caller,
-        with the reductions combined.
+        The variables of this rank as attributes; after the block those of the caller, with the
+        reductions combined.
 
     Raises
     ------
     TypeError, ValueError
         For bad arguments, before any work.
     ParallelException
-        Out of the block, if another rank than the caller raises, exits or dies, or if the ranks
+        From the block, if another rank than the caller raises, exits or dies, or if the ranks
         meet different constructs or leave the block at different places.
     NotImplementedError
-        On entering, on a platform without fork.
+        On entry, on a platform without fork.
 
     Warns
     -----
@@ -124,19 +121,18 @@ class Parallel(Region):
 
     Notes
     -----
-    Each rank inherits all of the caller's variables; what it assigns to them stays its own. What
-    ranks are to share lies in shared arrays (`Shared`, or any array made by this package) or comes
-    back by a `Reduction`. NumPy's global generator is seeded anew in all ranks but the caller. In
-    debug mode the caller runs the block alone.
+    Each rank inherits all variables of the caller; what it assigns to them stays its own. Ranks
+    share data in shared arrays (`Shared`, or any array of this package), and return data by a
+    `Reduction`. NumPy's global generator is seeded anew in all ranks but the caller. In debug mode
+    the caller runs the block alone.
 
-    A failure of another rank comes out as soon as the caller meets a construct or goes on to the
-    next items of a loop, at most 32; in code of its own, such as one long call of NumPy, only after
-    it.
+    The caller raises for a failed rank at its next construct, or in a loop within 32 items; not
+    during code of its own, such as one long call of NumPy.
 
     Entering and leaving takes as long as a small `map` (2 ms with 2 ranks, and some 30 ms for each
     GB of private memory in small pages, whose tables are copied), a barrier some 15 us, a chunk of
-    a dynamic or guided loop 1 us; a static loop is shared out before it begins. Beside its
-    processes a block has 12 descriptors, and 3 for each rank.
+    a dynamic or guided loop 1 us. Beside its processes a block has 12 descriptors, and 3 for each
+    rank.
 
     Examples
     --------
@@ -173,7 +169,7 @@ class Parallel(Region):
             raise ValueError(f"num_threads must be 0 or a positive number, not {num_threads}")
         super().__init__()
         self._is_running = False
-        self._team: ProcessTeam | None = None
+        self._crew: BlockCrew | None = None
         self._first: Places = {}
 
     def __enter__(self: Self) -> Self:
@@ -186,7 +182,7 @@ class Parallel(Region):
         try:
             self._open()
             return self
-        except BaseException as error:  # from here on nobody else would end it
+        except BaseException as error:  # `with` does not call `__exit__` then
             self._shut(error)
             raise
 
@@ -194,7 +190,7 @@ class Parallel(Region):
         try:
             self._shut(error, _place_of_exit())
         finally:
-            self._end()  # where Ctrl-C has come before that began
+            self._end()  # where Ctrl-C has come before `_shut` began
 
     def run(self, body: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run ``body(p, *args, **kwargs)`` as the block, on any backend.
@@ -202,15 +198,14 @@ class Parallel(Region):
         Parameters
         ----------
         body : callable
-            The block. Threads run it at the same time in one process: all but its own local
-            variables is shared.
+            The block. Threads run it in one process and share all but its local variables.
         *args, **kwargs
-            Passed to it.
+            Passed to `body`.
 
         Returns
         -------
         object
-            What it returns in rank 0.
+            What `body` returns in rank 0.
 
         Examples
         --------
@@ -233,14 +228,14 @@ class Parallel(Region):
             result = body(self, *args, **kwargs)
             self._shut(None)
             return result
-        except BaseException as error:  # of the end, too, where Ctrl-C has come before that began
+        except BaseException as error:  # of `_shut` too, where Ctrl-C has come before it began
             self._shut(error)
             raise
 
     def __call__(self, body: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function whose calls `run` it: ``@Parallel(...)`` as a decorator.
+        """Return a function that calls `run` with `body`: ``@Parallel(...)`` as a decorator.
 
-        Its attribute `parallel` is this object, which has the results in `var`; one call at a time.
+        Its attribute `parallel` is this object, with the results in `var`; one call at a time.
 
         Examples
         --------
@@ -262,8 +257,6 @@ class Parallel(Region):
         in_parallel.parallel = self  # type: ignore[attr-defined]
         return in_parallel
 
-    # How the block begins and ends.
-
     @property
     def _n_wanted(self) -> int:
         """Return how many ranks a block that begins now would have."""
@@ -272,7 +265,7 @@ class Parallel(Region):
         return max(1, self._n_ranks)
 
     def _check(self) -> None:
-        """Raise where no block can begin."""
+        """Raise if no block can begin."""
         if sys.is_finalizing():
             raise RuntimeError("a block cannot start while the interpreter ends")
         if self._is_running:
@@ -281,79 +274,79 @@ class Parallel(Region):
                 "needs one of its own"
             )
 
-    def _open(self) -> None:
-        """Begin a block, in all its processes."""
+    def _begin(self) -> None:
         self._is_running = True
         self._final = None
         self._first = declared(self._declarations)
+
+    def _open(self) -> None:
+        """Begin a block, in all its processes."""
+        self._begin()
         number = 0
         if self._n_wanted == 1:
-            meeting = Meeting(ThreadPrimitives, ThreadCounters, 1)
+            team = Team(ThreadPrimitives, ThreadCounters, 1)
         else:
-            self._team = new_team(self._n_wanted)
-            number = self._team.fork()
-            meeting = self._team.meeting
-        self._local.rank = Rank(number, meeting, of_rank(self._first))
+            self._crew = BlockCrew(self._n_wanted)
+            number = self._crew.fork()
+            team = self._crew.team
+        self._local.rank = Rank(number, team, of_rank(self._first))
 
     def _shut(self, error: BaseException | None, where: int = 0) -> None:
-        """End the block, also one that has not quite begun; only the caller comes back.
+        """End the block, also one that has not quite begun; only the caller returns.
 
-        `where` it is left has to be the same for all ranks.
+        `where` the block is left has to be the same for all ranks.
         """
         rank: Rank | None = getattr(self._local, "rank", None)
-        team = self._team
+        crew = self._crew
         if rank is not None and rank.pid != os.getpid():  # a child that the body has forked
             if rank.number:
                 leave(1)
             return
-        if team is not None and team.number:
-            self._leave(team, error, where)
+        if crew is not None and crew.number:
+            self._leave(crew, error, where)
         try:
             if error is None and rank is not None:
-                self._finish(rank, team, where)
+                rank.end(where)
+                own = partials(rank.places)
+                self._combine(rank, [own] if crew is None else crew.gather(own))
         finally:
             try:
                 self._end()
             finally:
                 self._end()  # where Ctrl-C has come before the first
 
-    def _finish(self, rank: Rank, team: ProcessTeam | None, where: int) -> None:
-        """Wait for the other ranks, and combine what they bring."""
-        rank.end(where)
-        own = partials(rank.places)
-        values = [own] if team is None else team.gather(own)
-        rank.meeting.compare()
-        self._final = Variables(combined(self._first, rank.places, values))
+    def _combine(self, own: Rank, values: list[tuple[Any, ...]]) -> None:
+        """Set the variables that the caller has after the block; `own` is its rank."""
+        own.team.compare()
+        self._final = Variables(combined(self._first, own.places, values))
 
     def _end(self) -> None:
-        if self._team is not None:
-            if self._team.number:  # a child, whose own handler of a signal has raised at its end
+        if self._crew is not None:
+            if self._crew.number:  # a child, in which a signal handler of its own has raised
                 leave(1)
-            self._team.end()
-        self._team = None
+            self._crew.end()
+        self._crew = None
         self._local.rank = None
         self._is_running = False
 
-    def _leave(self, team: ProcessTeam, error: BaseException | None, where: int) -> NoReturn:
-        """End a child, which tells what it brings, or why it has failed."""
+    def _leave(self, crew: BlockCrew, error: BaseException | None, where: int) -> NoReturn:
+        """End a child, after it has sent its reductions or its failure."""
         try:
-            block_handlers()  # one that the body has set could bring the child back
+            block_handlers()  # a handler that the body has set could bring the child back
             try:
                 report = _report(self._local.rank, where) if error is None else _failure(error)
             except BaseException as found:  # the worker's boundary
                 report = _failure(found)
-            team.leave(report)
+            crew.leave(report)
         finally:
             leave(1)
 
     def _run_in_threads(self, body: Callable[[], Any]) -> Any:
         self._check()
         try:
-            self._is_running = True
-            self._final = None
-            self._first = declared(self._declarations)
-            meeting = Meeting(ThreadPrimitives, ThreadCounters, self._n_wanted)
-            ranks = [Rank(i, meeting, of_rank(self._first)) for i in range(meeting.n_ranks)]
+            self._begin()
+            team = Team(ThreadPrimitives, ThreadCounters, self._n_wanted)
+            ranks = [Rank(i, team, of_rank(self._first)) for i in range(team.n_ranks)]
 
             def live(number: int) -> Any:
                 self._local.rank = ranks[number]
@@ -364,19 +357,17 @@ class Parallel(Region):
                 finally:
                     self._local.rank = None
 
-            results = run_in_threads(meeting, live)
-            meeting.compare()
-            values = [partials(rank.places) for rank in ranks]
-            self._final = Variables(combined(self._first, ranks[0].places, values))
+            results = run_in_threads(team, live)
+            self._combine(ranks[0], [partials(rank.places) for rank in ranks])
             return results[0]
         finally:
             self._is_running = False
 
 
 def _place_of_exit() -> int:
-    """Return where in its code a ``with`` block is left: at its end is another call of `__exit__`.
+    """Return where in its code a ``with`` block is left: each way out calls `__exit__` itself.
 
-    Those in between, of a subclass or an `contextlib.ExitStack`, are passed over.
+    Frames between, of a subclass or a `contextlib.ExitStack`, do not count.
     """
     frame = sys._getframe().f_back
     while frame is not None and frame.f_code.co_name == "__exit__":
@@ -391,6 +382,6 @@ def _report(rank: Rank, where: int) -> Results:
 
 def _failure(error: BaseException) -> Failure:
     try:
-        raise error  # from here, since the text leaves out the frame that has caught it
+        raise error  # here, since the text leaves out the frame that catches it
     except BaseException as again:
         return Failure(again, text_of_traceback(again))

@@ -1,15 +1,15 @@
-"""One rank of a block: the constructs that it goes through, one after the other.
+"""One rank of a block, and the constructs that it meets one after the other.
 
 Guarantees
-    Every item of a loop is run by one rank, once; so is each section, and the block of a `single`.
-    A construct that is used where it cannot work (a barrier in a loop or in a critical block, a
-    loop left by ``break``) raises RuntimeError in the rank that does so.
+    Each item of a loop, each section, and the block of a `single` runs in one rank, once. A
+    construct that cannot work where it is used (a barrier in a loop or in a critical block, a loop
+    left by ``break``) raises RuntimeError in that rank.
 
 Assumptions
-    All ranks go through the same constructs in the same order: see `meeting`, which notices if not.
+    All ranks meet the same constructs in the same order; `team` notices if they do not.
 
 Ownership
-    A `Rank` belongs to the thread that runs the body; what ranks share is in the meeting.
+    A `Rank` belongs to the thread that runs the body; what ranks share is in the `Team`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sharedarray.openmp.loops import (
     in_parts,
     static_chunks,
 )
-from sharedarray.openmp.meeting import GLANCE, N_SLOTS, Meeting
+from sharedarray.openmp.team import CHECK_INTERVAL, N_SLOTS, Team
 from sharedarray.openmp.variables import Places, Variables
 
 __all__ = ["Critical", "Ordered", "Rank", "Single"]
@@ -37,26 +37,26 @@ class Rank:
 
     Attributes
     ----------
-    number : int
-        From 0, which is the coordinator.
-    pid : int
-        The process that it is in.
+    number, pid : int
+        Its number, 0 in the coordinator, and its process.
+    team : Team
+        What it shares with the other ranks.
     inside : list of str
         The critical blocks that it is in.
     loop : str
-        The loop that it is in, empty where it is in none.
+        The kind of the loop that it is in, or empty.
     turn : Ordered or None
         Of the ordered loop that it is in.
     places : dict
         Where it keeps its variables.
     var : Variables
-        The same, as the user sees them.
+        The same as attributes.
     """
 
-    def __init__(self, number: int, meeting: Meeting, places: Places) -> None:
+    def __init__(self, number: int, team: Team, places: Places) -> None:
         self.number = number
         self.pid = os.getpid()
-        self.meeting = meeting
+        self.team = team
         self.places = places
         self.var = Variables(places)
         self.inside: list[str] = []
@@ -65,14 +65,14 @@ class Rank:
         self._n_slots = 0
 
     def barrier(self) -> None:
-        """Meet all ranks."""
+        """Wait for all ranks."""
         self._begin("barrier")
-        self._meet_all()
+        self.wait_for_all()
 
     def single(self) -> Single:
-        """Claim what only one rank does."""
+        """Claim what one rank does."""
         self._begin("single")
-        return Single(self, self.meeting.counters.claim(self._slot()) == 0)
+        return Single(self, self.team.counters.claim(self._slot()) == 0)
 
     def run(
         self,
@@ -84,7 +84,7 @@ class Rank:
         ordered: bool = False,
         nowait: bool = False,
     ) -> Iterator[Any]:
-        """Return an iterator over this rank's part of a loop; it has to be exhausted.
+        """Return an iterator over this rank's part of a loop, to be run to its end.
 
         Parameters
         ----------
@@ -93,13 +93,13 @@ class Rank:
         n_items : int
             Of the whole loop.
         schedule : LoopSchedule
-            Who runs what.
+            How the ranks share the items.
         expand : callable
             Gives what to yield for the items from a start to a stop.
         ordered : bool
             Yield pairs of an item and its `Ordered`.
         nowait : bool
-            Do not meet the other ranks at the end.
+            Do not wait for the other ranks at the end.
         """
         self._begin(kind, n_items, schedule, ordered, nowait)
         slot = self._slot() if schedule.is_claimed or ordered else -1
@@ -108,13 +108,18 @@ class Rank:
         if ordered:
             return self._in_order(chunks, expand, slot, nowait)
         if kind == "forloop":
-            chunks = in_parts(chunks, GLANCE)
+            chunks = in_parts(chunks, CHECK_INTERVAL)
         return self._in_chunks(chunks, expand, nowait)
 
     def end(self, where: int) -> None:
-        """Leave the block, see `Meeting.end`; raise where it must not end."""
+        """Leave the block, see `Team.end`; raise where it must not end."""
         self._check_loop("the block was left")
-        self.meeting.end(self.number, where)
+        self.team.end(self.number, where)
+
+    def wait_for_all(self) -> None:
+        """Wait for all ranks, at the end of a construct."""
+        self.team.barrier(self.number)
+        self._n_slots = 0
 
     def _begin(self, kind: str, *facts: object) -> None:
         if self.inside:
@@ -122,11 +127,11 @@ class Rank:
                 f"p.{kind} was met within p.{self.inside[-1]}, which the other ranks may wait for"
             )
         self._check_loop(f"p.{kind} was met")
-        self.meeting.meet(self.number, kind, *facts)
+        self.team.meet(self.number, kind, *facts)
 
     def _check_loop(self, what: str) -> None:
         if self.loop:
-            self.meeting.check()  # the body may have caught what has brought it out of the loop
+            self.team.check()  # the body may have caught what has brought it out of the loop
             raise RuntimeError(
                 f"{what} within p.{self.loop}, or after it was left before its end: run a loop to "
                 "its end (no break), and what all ranks meet outside of it"
@@ -134,42 +139,34 @@ class Rank:
 
     def _slot(self) -> int:
         if self._n_slots == N_SLOTS:
-            self._meet_all()
+            self.wait_for_all()
         self._n_slots += 1
         return self._n_slots - 1
 
-    def _meet_all(self) -> None:
-        self.meeting.barrier(self.number)
-        self._n_slots = 0
-
     def _chunks(self, schedule: LoopSchedule, n_items: int, slot: int) -> Iterator[Chunk]:
-        n_ranks = self.meeting.n_ranks
+        n_ranks = self.team.n_ranks
         if not schedule.is_claimed:
             return static_chunks(schedule, n_items, n_ranks, self.number)
         return self._claimed(chunks_of(schedule, n_items, n_ranks), slot)
 
     def _claimed(self, chunk_of: Callable[[int], Chunk | None], slot: int) -> Iterator[Chunk]:
-        claim = self.meeting.counters.claim
+        claim = self.team.counters.claim
         while (chunk := chunk_of(claim(slot))) is not None:
             yield chunk
 
     def _in_chunks(self, chunks: Iterator[Chunk], expand: Expand, nowait: bool) -> Iterator[Any]:
         for start, stop in chunks:
-            self.meeting.check()
+            self.team.check()
             yield from expand(start, stop)
         self._end_loop(nowait)
 
     def _in_order(
-        self,
-        chunks: Iterator[Chunk],
-        expand: Expand,
-        slot: int,
-        nowait: bool,
+        self, chunks: Iterator[Chunk], expand: Expand, slot: int, nowait: bool
     ) -> Iterator[Any]:
         for start, stop in chunks:
             self.turn = turn = Ordered(self, slot, start, stop)
             for position, item in enumerate(expand(start, stop), start):
-                self.meeting.check()
+                self.team.check()
                 turn.starts(position)
                 yield item, turn
             turn.pass_on()
@@ -179,11 +176,11 @@ class Rank:
         self.loop = ""
         self.turn = None
         if not nowait:
-            self._meet_all()
+            self.wait_for_all()
 
 
 class Single:
-    """Tell one rank that it is the one; as a ``with`` block, meet all at its end."""
+    """True in the rank that was chosen; as a ``with`` block, all ranks wait at its end."""
 
     def __init__(self, rank: Rank, is_chosen: bool) -> None:
         self._rank = rank
@@ -197,11 +194,11 @@ class Single:
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if kind is None:
-            self._rank._meet_all()
+            self._rank.wait_for_all()
 
 
 class Critical:
-    """A ``with`` block that one rank at a time is in; called with a name, one of that name."""
+    """A ``with`` block for one rank at a time; called with a name, for one in that name."""
 
     def __init__(self, here: Callable[[], Rank], construct: str, name: str = "") -> None:
         self._here = here
@@ -222,13 +219,13 @@ class Critical:
         rank = self._here()
         if self._text in rank.inside:
             raise RuntimeError(f"p.{self._text} was entered within p.{self._text}")
-        rank.meeting.enter(rank.number, self._text)
+        rank.team.enter(rank.number, self._text)
         rank.inside.append(self._text)
 
     def __exit__(self, *exc_info: object) -> None:
         rank = self._here()
         rank.inside.remove(self._text)
-        rank.meeting.leave(rank.number, self._text)
+        rank.team.leave(rank.number, self._text)
 
 
 class Ordered:
@@ -259,15 +256,14 @@ class Ordered:
                 "may wait for: enter it within p.ordered instead"
             )
         self._had_turn = True
-        self._rank.meeting.await_turn(self._rank.number, self._slot, self._start)
+        self._rank.team.await_turn(self._rank.number, self._slot, self._start)
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if kind is None and self._item + 1 == self._stop:
             self.pass_on()
 
     def pass_on(self) -> None:
-        """Let the next chunk have its turn, once all before this one had theirs."""
+        """Give the turn to the next chunk, after those before this one have had theirs."""
         if not self._has_passed:
             self._has_passed = True
-            meeting = self._rank.meeting
-            meeting.pass_turn(self._rank.number, self._slot, self._start, self._stop)
+            self._rank.team.pass_turn(self._rank.number, self._slot, self._start, self._stop)

@@ -79,7 +79,7 @@ def test_rank_that_dies(end, exitcode, waits):
             if waits == "critical":
                 p.critical.__enter__()
             if waits == "mutex":
-                p._here("").meeting.primitives.__enter__()
+                p._here("").team.primitives.__enter__()
             if waits == "ordered":
                 next(p.forloop(2, schedule=("static", 1), ordered=True))
             is_inside.set()

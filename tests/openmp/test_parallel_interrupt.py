@@ -33,14 +33,11 @@ def run_block(n_ranks):
 @pytest.mark.parametrize("surroundings", ["alone", "beside another thread"])
 def test_an_interrupt_leaves_nothing(tmp_path, surroundings):
     source = """
-from sharedarray.openmp import counters
-from sharedarray.openmp import meeting
-from sharedarray.openmp import parallel
-from sharedarray.openmp import rank
-from sharedarray.openmp import region
-from sharedarray.openmp import team
+from sharedarray.openmp import blockcrews, counters, directives, parallel, rank, team
 
-MODULES = counters, meeting, parallel, rank, region, team, primitives, process, processes
+MODULES = (
+    blockcrews, counters, directives, parallel, rank, team, primitives, process, processes
+)
 FILES = {module.__file__ for module in MODULES}
 run_block(2)
 gc.collect()
@@ -58,13 +55,9 @@ def test_an_interrupt_does_not_keep_threads_waiting(tmp_path, surroundings):
     source = """
 import contextlib
 from sharedarray.workers import primitives
-from sharedarray.openmp import meeting
-from sharedarray.openmp import parallel
-from sharedarray.openmp import rank
-from sharedarray.openmp import region
-from sharedarray.openmp import threadteam
+from sharedarray.openmp import blockcrews, directives, parallel, rank, team
 
-MODULES = contextlib, meeting, parallel, primitives, rank, region, threading, threadteam
+MODULES = blockcrews, contextlib, directives, parallel, primitives, rank, team, threading
 FILES = {module.__file__ for module in MODULES}
 
 def body(p):
@@ -87,7 +80,7 @@ def test_an_interrupt_leaves_the_caller_its_cores_and_threads(tmp_path):
 import types
 from sharedarray import config
 from sharedarray.workers import blas
-from sharedarray.openmp import team
+from sharedarray.openmp import blockcrews
 
 class Pools:
     n_threads = 64
@@ -105,7 +98,7 @@ class Limit:
 sys.modules["threadpoolctl"] = types.SimpleNamespace(ThreadpoolController=Pools)
 blas._threadpoolctl.cache_clear()
 sharedarray.set_num_workers(8)
-FILES = {blas.__file__, config.__file__, team.__file__}
+FILES = {blas.__file__, config.__file__, blockcrews.__file__}
 check_what_is_left = check
 places = set()
 
@@ -122,7 +115,7 @@ assert seen == [4, 4], seen
 gc.collect()
 n_descriptors = open_descriptors()
 at_every_place(lambda: run_block(2))
-assert places >= {"limited_threads", "_limit", "num_workers", "ProcessTeam.fork"}, places
+assert places >= {"limited_threads", "_limit", "num_workers", "BlockCrew.fork"}, places
 """
     run_everywhere("alone", BLOCK + source, tmp_path)
 
@@ -130,9 +123,9 @@ assert places >= {"limited_threads", "_limit", "num_workers", "ProcessTeam.fork"
 def test_an_interrupt_leaves_a_decorated_function_callable(tmp_path):
     source = """
 from sharedarray.openmp import parallel
-from sharedarray.openmp import team
+from sharedarray.openmp import blockcrews
 
-FILES = {parallel.__file__, team.__file__}
+FILES = {parallel.__file__, blockcrews.__file__}
 
 @Parallel(num_threads=2)
 def block(p):
@@ -203,7 +196,7 @@ for _ in range(5):
     p.__enter__()
     if p.rank:
         signal.pause()
-    for member in p._team._members:
+    for member in p._crew._members:
         member.process._sentinels[0].close()
     p.cycle = [p]
     del p, member

@@ -205,7 +205,7 @@ def test_exception_on_its_way_out_of_critical_is_kept(backend):
             raise ValueError
         with p.critical:
             has_failed.set()
-            while not p._here("").meeting.is_stopped:
+            while not p._here("").team.is_stopped:
                 time.sleep(0.001)
             raise mine
 

@@ -1,8 +1,8 @@
-"""What the body of a block uses: who am I, barrier, single, sections, critical, ordered, loops.
+"""The directives of a block: barrier, single, sections, critical, atomic, ordered, loops.
 
 Guarantees
-    Each finds its rank by the thread and the process that ask. Used elsewhere they raise
-    RuntimeError. Arguments are checked before anything is shared out.
+    Each finds its rank by the calling thread and process, and raises RuntimeError in others. A
+    loop checks its arguments before any rank gets an item.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sharedarray.openmp.loops import (
 from sharedarray.openmp.rank import Critical, Ordered, Rank, Single
 from sharedarray.openmp.variables import Variables
 
-__all__ = ["Region"]
+__all__ = ["Directives"]
 
 
-class Region:
-    """The constructs of a block, as attributes of it."""
+class Directives:
+    """What the body of a block uses, as attributes of its `Parallel`."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -38,7 +38,7 @@ class Region:
         raise NotImplementedError
 
     def _here(self, construct: str, *, also_within: bool = False) -> Rank:
-        """Return the rank that the caller is, or also in whose forked child it is."""
+        """Return the rank of the calling thread; if `also_within`, in its forked children, too."""
         rank: Rank | None = getattr(self._local, "rank", None)
         if rank is None or not (also_within or rank.pid == os.getpid()):
             raise RuntimeError(
@@ -49,14 +49,14 @@ class Region:
 
     @property
     def rank(self) -> int:
-        """Return who runs: 0 is the caller; also in the processes of a map within."""
+        """Return the number of this rank, 0 in the caller; also in processes of a map within."""
         return self._here("rank", also_within=True).number
 
     @property
     def num_threads(self) -> int:
-        """Return how many ranks there are; outside of the block, how many it will have."""
+        """Return the number of ranks; outside of the block, how many it will have."""
         rank = getattr(self._local, "rank", None)
-        return self._n_wanted if rank is None else rank.meeting.n_ranks
+        return self._n_wanted if rank is None else rank.team.n_ranks
 
     @property
     def master(self) -> bool:
@@ -65,19 +65,19 @@ class Region:
 
     @property
     def var(self) -> Variables:
-        """Return the variables of this rank, as attributes; after the block the caller's."""
+        """Return the variables of this rank as attributes; after the block those of the caller."""
         rank = getattr(self._local, "rank", None)
         if rank is None and self._final is not None:
             return self._final
         return self._here("var").var
 
     def barrier(self) -> None:
-        """Wait until all ranks are here.
+        """Wait for all ranks.
 
         Raises
         ------
         ParallelException
-            If a rank has failed, or has met another construct, or has left the block.
+            If a rank has failed, has met another construct, or has left the block.
         RuntimeError
             Within a loop or a critical block.
 
@@ -95,14 +95,14 @@ class Region:
         self._here("barrier").barrier()
 
     def single(self) -> Single:
-        """Tell the first rank that comes here that it is the one.
+        """Choose the first rank that comes here.
 
         Returns
         -------
         Single
-            True in one rank, False in the others: ``if p.single():`` lets the others go on. As a
-            context, ``with p.single() as mine:``, it gives that bool, and all meet at its end; all
-            ranks run the block, so ``if mine:`` stands in it.
+            True in one rank, False in the others: after ``if p.single():`` the others do not wait.
+            ``with p.single() as mine:`` gives the same bool, and all ranks wait at its end; all of
+            them run the block, so use ``if mine:`` in it.
 
         Examples
         --------
@@ -117,12 +117,12 @@ class Region:
         return self._here("single").single()
 
     def sections(self, *functions: Callable[[], Any], nowait: bool = False) -> None:
-        """Call each of some functions once, on whichever rank is free.
+        """Call each function once, in a rank that is free.
 
         Parameters
         ----------
         *functions : callable
-            Called without arguments; what they return is dropped.
+            Called without arguments; results are dropped.
         nowait : bool, default False
             Do not wait for the other ranks at the end.
 
@@ -149,16 +149,16 @@ class Region:
 
     @property
     def critical(self) -> Critical:
-        """A ``with`` block that one rank at a time is in.
+        """A ``with`` block for one rank at a time.
 
-        ``p.critical(name)`` excludes only blocks of the same name; there may be 64 names.
+        ``p.critical(name)`` excludes only blocks of the same name; a block has up to 64 names.
 
         Raises
         ------
         RuntimeError
             On entering it within itself.
         ParallelException
-            Where every rank waits for another one.
+            If every rank waits for another one.
         """
         return Critical(lambda: self._here("critical"), "critical")
 
@@ -169,7 +169,7 @@ class Region:
 
     @property
     def ordered(self) -> Ordered:
-        """A ``with`` block that the items of ``p.forloop(..., ordered=True)`` pass in their order.
+        """A ``with`` block that items of ``p.forloop(..., ordered=True)`` pass in their order.
 
         Raises
         ------
@@ -193,33 +193,33 @@ class Region:
         Parameters
         ----------
         *sequences : int or sequence
-            The items; ``n`` stands for ``range(n)``. Of several, the loop goes over all tuples with
-            an item of each, the last one running fastest (OpenMP's ``collapse``).
+            The items; ``n`` means ``range(n)``. Of several sequences, the items are all tuples with
+            one element of each, the last one running fastest (OpenMP's ``collapse``).
         schedule : str or tuple, default "static"
-            ``"static"``: each rank has one part of about equal size, or with ``("static", chunk)``
+            ``"static"``: each rank runs one part of about equal size, or with ``("static", chunk)``
             every n-th chunk. ``"dynamic"``: ranks claim chunks, of one item or ``("dynamic",
             chunk)``. ``"guided"``: the same with chunks that shrink with what is left.
         ordered : bool, default False
-            Yield pairs of an item and a context, ``with ordered:``, that items pass in their order.
+            Yield pairs of an item and a context: items pass ``with ordered:`` in their order.
         nowait : bool, default False
             Do not wait for the other ranks at the end.
 
         Returns
         -------
         iterator
-            To be run to its end: a loop left by ``break`` makes the next construct raise.
+            Run it to its end: after a ``break`` the next construct raises.
 
         Raises
         ------
         TypeError, ValueError
-            For what is no sequence, or no schedule.
+            If an argument is no sequence, or no schedule.
         RuntimeError
             Within another loop or a critical block.
 
         Notes
         -----
-        With `nowait`, or after ``if p.single()``, a rank may be 8 claimed constructs ahead of the
-        others; there it waits for them.
+        With `nowait`, or after ``if p.single()``, a rank waits for the others once it is 8 claimed
+        constructs ahead of them.
 
         Examples
         --------
@@ -252,7 +252,7 @@ class Region:
         Returns
         -------
         iterator of slice
-            To be run to its end.
+            Run it to its end.
 
         Raises
         ------
