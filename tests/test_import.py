@@ -24,10 +24,10 @@ HEAVY = {
     "asyncio", "concurrent.futures", "ctypes", "dataclasses", "hashlib", "hmac", "inspect",
     "logging", "multiprocessing", "pathlib", "random", "secrets", "selectors", "shutil", "socket",
     "subprocess", "tempfile", "urllib", "uuid", "zipfile",
-    "sharedarray.functions.check", "sharedarray.cluster.arrays", "sharedarray.cluster.array_files",
-    "sharedarray.workers.background", "sharedarray.cluster.dask_constructs",
-    "sharedarray.cluster.executor", "sharedarray.openmp.parallel",
-    "sharedarray.workers.processes", "sharedarray.cluster.remote",
+    "sharedarray.functions.check", "sharedarray.workers.background",
+    "sharedarray.workers.processes", "sharedarray.openmp.parallel",
+    "sharedarray.cluster.dask_constructs", "sharedarray.cluster.dask_files",
+    "sharedarray.cluster.dask_sort", "sharedarray.cluster.executor", "sharedarray.cluster.remote",
 }  # fmt: skip
 OF_WORKERS = ("workers.background", "openmp.parallel", "workers.processes")
 

@@ -13,10 +13,10 @@ __all__ = ["by_dask", "is_dask", "plain", "refuse_dask"]
 
 # The functions for dask arrays. They stand above in the column, so they are imported by name.
 _BY_DASK = {
-    "argsort": "sharedarray.cluster.arrays:argsort",
-    "fromfile": "sharedarray.cluster.array_files:fromfile",
-    "sort": "sharedarray.cluster.arrays:sort",
-    "tofile": "sharedarray.cluster.array_files:tofile",
+    "argsort": "sharedarray.cluster.dask_sort:argsort",
+    "fromfile": "sharedarray.cluster.dask_files:fromfile",
+    "sort": "sharedarray.cluster.dask_sort:sort",
+    "tofile": "sharedarray.cluster.dask_files:tofile",
 }
 
 

@@ -48,7 +48,7 @@ def sort(
     ----------
     a : array_like or dask.array.Array
         Any shape and any dtype without Python objects. Of a dask array of one dimension the result
-        is one, with chunks of known sizes: `sharedarray.cluster.arrays` tells how.
+        is one, with chunks of known sizes: `sharedarray.cluster.dask_sort` tells how.
     axis : int or None, default -1
         Axis along which to sort; None sorts the flattened array.
     kind : {'quicksort', 'mergesort', 'heapsort', 'stable'}, optional

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from sharedarray.cluster import arrays, piece_files, pieces
-from sharedarray.cluster.arrays import node_pool
+from sharedarray.cluster import dask_pieces, dask_sort, piece_files
+from sharedarray.cluster.dask_sort import node_pool
 from sharedarray.files.fromfile import fromfile
 from sharedarray.files.tofile import tofile
 from sharedarray.functions.argsorting import argsort
@@ -85,17 +85,17 @@ def test_a_file_is_read_sorted_and_written_by_the_workers(client, tmp_path):
 
 def have_small_files():
     """Have pieces of any size lie in files, and count those that come from other workers."""
-    attach, pieces.MIN_NBYTES, pieces.n_attached = piece_files.File.attached, 1, 0
+    attach, dask_pieces.MIN_NBYTES, dask_pieces.n_attached = piece_files.File.attached, 1, 0
 
     def attached(*reference):
-        pieces.n_attached += 1
+        dask_pieces.n_attached += 1
         return attach(*reference)
 
     piece_files.File.attached = attached
 
 
 def n_files():
-    return pieces.n_attached, len(piece_files.files)
+    return dask_pieces.n_attached, len(piece_files.files)
 
 
 def test_pieces_go_between_workers_of_one_machine_in_files(client):
@@ -113,7 +113,7 @@ def test_pieces_go_between_workers_of_one_machine_in_files(client):
 
 def test_a_worker_that_cannot_open_files_asks_for_bytes(client):
     def refuse(*reference):
-        pieces.n_attached += 1
+        dask_pieces.n_attached += 1
         raise FileNotFoundError("of another machine")
 
     def have_no_files():
@@ -129,7 +129,7 @@ def test_a_worker_that_cannot_open_files_asks_for_bytes(client):
 
 @pytest.mark.parametrize(
     ("where", "phase"),
-    [(merging, "sort_block_index"), (arrays, "held"), (merging, "merge_index")],
+    [(merging, "sort_block_index"), (dask_sort, "held"), (merging, "merge_index")],
 )
 def test_a_worker_that_is_killed_in_the_middle_changes_nothing(client, where, phase):
     def die_at_the_third():

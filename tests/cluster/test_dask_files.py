@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sharedarray.cluster.arrays import node_pool
+from sharedarray.cluster.dask_sort import node_pool
 from sharedarray.files.fromfile import fromfile
 from sharedarray.files.tofile import tofile
 

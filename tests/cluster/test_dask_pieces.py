@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from sharedarray.cluster import dask_pieces as module
 from sharedarray.cluster import piece_files
-from sharedarray.cluster import pieces as module
-from sharedarray.cluster.pieces import Bundle, cut, held, sampled
+from sharedarray.cluster.dask_pieces import Bundle, cut, held, sampled
 from sharedarray_ops.plan import Chunk
 from sharedarray_ops.pool import Caller
 from sharedarray_ops.sort.merging import Indexed, Ordered

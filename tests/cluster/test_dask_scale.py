@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from sharedarray.cluster import arrays
+from sharedarray.cluster import dask_sort
 from sharedarray.functions.argsorting import argsort
 from sharedarray_ops.sort.samplesort import (
     SAMPLES,
@@ -77,7 +77,7 @@ def test_docstring_has_the_numbers_of_the_plan(n_blocks):
     n_rounds = exact_rounds(N, n_blocks - 1, n_blocks)
     counts = Counter({kind: len(tasks) for kind, tasks in kinds.items()})
     n_samples = max(SAMPLES, (n_blocks - 1) * 64 * (2 * n_blocks + 1))
-    said = arrays.__doc__
+    said = dask_sort.__doc__
 
     assert set(sizes) == {N // n_blocks}
     assert counts["piece"] == n_blocks**2

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedarray.cluster.arrays import node_pool
+from sharedarray.cluster.dask_sort import node_pool
 from sharedarray.functions import extrema, reduction, statistics, truth
 from sharedarray.functions.argsorting import argsort
 from sharedarray.functions.sorting import sort

@@ -7,7 +7,7 @@
     pieces[0, j], pieces[1, j], ... --merge--> result[j]                  once for each output
 
 What is compared and counted is in `sharedarray_ops.sort.samplesort`, what the tasks do in
-`sharedarray_ops.sort.merging`, how the pieces travel in `pieces`.
+`sharedarray_ops.sort.merging`, how the pieces travel in `dask_pieces`.
 
 Guarantees
 ----------
@@ -59,7 +59,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray.cluster.pieces import (
+from sharedarray.cluster.dask_pieces import (
     Bundle,
     can_share,
     cut,

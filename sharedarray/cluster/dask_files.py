@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from sharedarray.cluster.arrays import check_no_pool, node_pool
+from sharedarray.cluster.dask_sort import check_no_pool, node_pool
 from sharedarray.functions.common import numpy_errors
 from sharedarray_ops.files import reading, writing
 from sharedarray_ops.files.replacing import place_of, replacing
