@@ -9,24 +9,24 @@ r"""Blocks of shared bytes: small ones from slabs, large ones from a segment of 
 Guarantees
 ----------
 * A live block's bytes belong to no other block of this process.
-* Bytes that a forked child may see as a live block are never handed out again: they go back to
-  the kernel with their whole segment.
-* A forked child neither allocates from nor frees into what it inherited.
-* Bytes that an unrelated process has attached to (`is_seen`) are never handed out again. It sets
-  the mark before it looks whether the block lives; here the mark is looked at when the bytes are
-  taken again, long after the block was noted as dead.
-* A segment goes when its last block does, but for one empty slab of each size class, and for the
-  large ones that `cache` keeps for the next arrays.
+* Bytes that a forked child may see as a live block are never allocated again: they go back to the
+  kernel with their whole segment.
+* A forked child neither allocates from nor frees into inherited slabs.
+* Bytes that an unrelated process has attached to (`is_seen`) are never allocated again. It sets the
+  mark before it checks that the block lives; the mark is read here when the bytes are taken again,
+  long after the block was noted as dead.
+* A segment dies with its last block, except one empty slab of each size class, and the large ones
+  that `cache` keeps for the next arrays.
 
 Assumptions
 -----------
 * Blocks are freed by reference counting or by the garbage collector, which runs at any point of
-  any thread, this module's own code included. So there is no lock (it might be held by the very
-  thread that frees); every step is one operation on a list or dict, which is atomic, and a step
-  may find that another thread was faster.
+  any thread, this module's own code included. So there is no lock (the thread that frees might hold
+  it); every step is one operation on a list or dict, which is atomic, and a step may find that
+  another thread was faster.
 
 Who owns what: a size class owns its slabs with room, a live block's lease its slab. Taking a slab
-out of a size class frees nothing that somebody still uses.
+out of a size class frees nothing that is in use.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from sharedarray.memory.segment import PAGE_NBYTES, Block, Lease, Segment
 
 __all__ = ["SLAB_MAX_NBYTES", "SLAB_NBYTES", "Block", "allocate", "new_block"]
 
-# A larger block in a slab would waste up to as much again; in a segment, at most a page.
+# A larger block in a slab would waste up to its own size; in a segment, at most a page.
 SLAB_MAX_NBYTES = 64 << 10
 SLAB_NBYTES = 1 << 20
 # A cache line, so that two workers that write to two blocks never share one; also enough for SIMD.
@@ -57,25 +57,14 @@ _serials = itertools.count(1)
 
 
 class _Slab:
-    """One segment cut into blocks of one size.
-
-    Attributes
-    ----------
-    home : _SizeClass
-        Where it is listed while it has room.
-    segment : Segment
-        Its bytes, and the leases of its live blocks.
-    fresh : list of int
-        Offsets that were never used, whose bytes are zero; the lowest last.
-    recycled : list of int
-        Offsets of freed blocks.
-    """
+    """One segment cut into blocks of one size."""
 
     __slots__ = ("fresh", "home", "recycled", "segment")
 
     def __init__(self, home: _SizeClass) -> None:
-        self.home = home
+        self.home = home  # lists it while it has room
         self.segment = Segment(SLAB_NBYTES, step=home.nbytes)
+        # Offsets never used, whose bytes are zero, the lowest last; those of freed blocks.
         self.fresh = list(range(0, SLAB_NBYTES, home.nbytes))[::-1]
         self.recycled: list[int] = []
 
@@ -93,8 +82,8 @@ class _Slab:
             offset = self.fresh.pop()
         except IndexError:
             return None
-        # The page behind the block, which is the next one's first: where there is none, AMD's
-        # processors take 3 us longer to sort it, for NumPy's masked loads reach behind its end.
+        # Make the page behind the block: NumPy's masked loads reach behind its end, and where there
+        # is no page, AMD's processors take 3 us longer to sort it.
         behind = offset + self.segment.step
         if behind % PAGE_NBYTES == 0 and behind < SLAB_NBYTES:
             self.segment.bytes[behind]
@@ -124,8 +113,8 @@ class _SizeClass:
             if taken is not None:
                 return slab, *taken
             self.with_room.pop(slab, None)
-            # 1. this thread finds no room; 2. another frees a block and sees the slab listed;
-            # 3. this thread takes it off the list: so look again.
+            # 1. this thread finds no room; 2. another frees a block and finds the slab listed;
+            # 3. this thread takes it off the list: so check again.
             if slab.recycled:
                 self.with_room[slab] = None
 
@@ -150,8 +139,8 @@ class _SizeClass:
         elif spare is None or spare.segment.leases or spare not in self.with_room:
             self.spare = slab
         elif spare is not slab:
-            # Another thread may have taken a block of it just now: that one's lease keeps the
-            # slab, and lists it again when it ends.
+            # Another thread may have taken a block of it just now: that block's lease keeps the
+            # slab, and lists it again when the block dies.
             self.with_room.pop(slab, None)
 
 
@@ -172,8 +161,8 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
     nbytes : int
         Its length, not negative.
     zeroed : bool, default False
-        Whether its bytes must be zero. Otherwise they may be what an array of this process that
-        was freed has left; they are never another process's.
+        Whether its bytes must be zero. Otherwise they may be what a freed array of this process has
+        left, never another process's.
 
     Returns
     -------
@@ -185,7 +174,7 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
     MemoryError
         If there is not enough memory.
     """
-    # Read before the memory is taken: a fork from here on keeps it from being recycled.
+    # Read before the memory is taken: after a fork from here on it is not recycled.
     generation = forks.generation()
     if nbytes > SLAB_MAX_NBYTES:
         slab, offset, used = None, 0, True
@@ -224,9 +213,9 @@ def new_block(
 
 
 def _new_segment(nbytes: int) -> Segment:
-    """Return a new registered segment, if need be with the memory that is kept for later."""
+    """Return a new registered segment; where memory is scarce, the cache is emptied first."""
     if nbytes > ASK_NBYTES and nbytes > (available_memory() or nbytes):
-        cache.release_cache()  # a memfd is given without the memory for it
+        cache.release_cache()  # a memfd is made even where there is no memory for it
     try:
         segment = Segment(nbytes)
     except MemoryError:
@@ -247,9 +236,9 @@ def _released(
     # interpreter's end.
     segment = lease.segment
     leases = segment.leases
-    if leases.get(lease.offset) is lease:  # or its place is taken already, see `reach.adopt`
+    if leases.get(lease.offset) is lease:  # or `reach.adopt` has taken its place already
         del leases[lease.offset]
-    # What a forked child has inherited lives on in its parent, and what others see with them.
+    # Inherited blocks live on in the parent, those that other processes see in these.
     position = lease.offset // segment.step
     if segment.id[0] == process_token() and not segment.is_seen[position]:
         segment.serials[position] = 0
@@ -258,7 +247,7 @@ def _released(
         if unseen_since(lease.generation) and not segment.is_seen[position]:
             keep(segment)
         return
-    # In a forked child this is false of every inherited block: nothing goes into inherited slabs.
+    # In a forked child, false for every inherited block: nothing goes into inherited slabs.
     if unseen_since(lease.generation):
         slab.home.give_back(slab, lease.offset)
     if not leases:

@@ -10,10 +10,10 @@ Guarantees
 ----------
 * A mapping lives exactly as long as an array on it: there is no close, and the memoryview that
   pins it makes ``mmap.close`` raise ``BufferError``.
-* A `Segment` dies before its mapping is taken away, so whoever holds it weakly (the registry)
-  never takes the next owner of the address for it.
-* Nothing is named: the kernel frees the memory when the last process that maps it is gone,
-  however it goes.
+* A `Segment` dies before it is unmapped, so the registry, which refers to it weakly, never takes
+  the next mapping at that address for it.
+* Nothing is named: the kernel frees the memory when the last process that maps it ends, however it
+  ends.
 
 Assumptions
 -----------
@@ -64,21 +64,21 @@ __all__ = [
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL if fcntl is not None else 0
 
-# Smaller segments get no descriptor: only the tree of forks can see them.
+# Smaller segments get no descriptor: only processes of the same tree of forks see them.
 DESCRIPTOR_MIN_NBYTES = 1 << 20
 # One huge page of x86-64 and of aarch64 with 4 KiB pages.
 HUGE_PAGE_NBYTES = 2 << 20
 PAGE_NBYTES = mmap.PAGESIZE
-# Tries to map a segment to where a huge page begins; two are the rule.
+# Attempts to map a segment to where a huge page begins; two are the rule.
 _MOST_PLACES = 8
-# Sizes that need no comparison with the machine's memory, whose limits are in files (50 us).
+# Up to here the machine's memory, whose limits are in files (50 us), is not asked for.
 _SURELY_FITS_NBYTES = 64 << 20
 # In the kernel since 6.3; the os module of Python 3.11 to 3.13 has no name for it.
 _MFD_NOEXEC_SEAL = 0x0008
 
 _counter = itertools.count(1)
-# The segments that have a descriptor, and how many each of these really takes; a child inherits
-# the set as it does the descriptors.
+# The segments that have a descriptor (a forked child inherits set and descriptors), and how many
+# descriptors each of them takes.
 _with_descriptor: set[weakref.ref[Segment]] = set()
 _PER_SEGMENT = 1 if sys.version_info >= (3, 13) else 2
 
@@ -97,48 +97,25 @@ class Block(np.ndarray):
     """The bytes of one allocation, which every array on them keeps alive.
 
     Its death frees the allocation. A view of a block has none of the attributes.
-
-    Attributes
-    ----------
-    segment : Segment
-        Where the bytes are.
-    offset : int
-        Where they begin in it, in bytes.
-    serial : int
-        The number of the allocation, unique in this process and its segments.
     """
 
     __slots__ = ("offset", "segment", "serial")
 
     segment: Segment
-    offset: int
-    serial: int
+    offset: int  # of its first byte in the segment
+    serial: int  # the number of the allocation, unique in this process and its segments
 
 
 class Lease(weakref.ref[Block]):
-    """What is known of a block when it dies, and the way to it while it lives.
-
-    Attributes
-    ----------
-    segment : Segment
-        Where the bytes are.
-    offset : int
-        Where they begin in it, in bytes.
-    serial : int
-        The number of the allocation.
-    generation : int
-        ``forks.generation()`` from before the block was made.
-    slab : object
-        Whom to give the bytes back to, None for a segment that has no other block.
-    """
+    """A reference to a block that knows its attributes when it has died."""
 
     __slots__ = ("generation", "offset", "segment", "serial", "slab")
 
     segment: Segment
     offset: int
     serial: int
-    generation: int
-    slab: Any
+    generation: int  # `forks.generation()` from before the block was made
+    slab: Any  # gets the bytes back; None for a segment of one block
 
 
 class Segment:
@@ -149,11 +126,11 @@ class Segment:
     nbytes : int
         Its length, at least 1.
     step : int, optional
-        The distance between blocks if they lie on it in a row; by default there is one block.
+        The distance between blocks; by default there is one block.
     origin : (id, descriptor), optional
         The segment to map another time: its id and its memfd, which then belongs to this one.
     header_nbytes : int, default 0
-        Of the file of a named segment: how long its header is, nothing being noted behind it.
+        Length of the header of a named segment's file, which has no notes on blocks at its end.
 
     Attributes
     ----------
@@ -166,16 +143,16 @@ class Segment:
     id : tuple of int
         Process token and counter of its maker: never the same for two segments.
     descriptor : int or None
-        The memfd, None where there is none.
+        The memfd.
     is_fresh : bool
         Whether no array has used it before: its pages come with the first touch.
     mapped_by : int
-        The token of the process that has mapped it; its forked children have inherited it.
+        The token of the process that has mapped it, from which forked children inherit it.
     leases : dict
         The lease of each live block, by its offset.
     serials : memoryview of int
-        The number of each live block, 0 where there is none, for all processes to see: what an
-        unrelated one attaches to is checked against it.
+        The number of each live block, 0 where there is none, in shared memory: unrelated processes
+        check it when they attach.
     is_seen : memoryview of int
         1 for each block that a process without a common fork may see, from then on.
 
@@ -223,14 +200,14 @@ class Segment:
             self.id, descriptor = origin
             self._descriptor = descriptor
             mapping = _map_shared(descriptor.number, total)
-        # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError:
-        # ndarray(buffer=mapping) would let it close under the array.
+        # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError;
+        # ndarray(buffer=mapping) would let the mapping close under the array.
         self.bytes: NDArray[np.uint8] = np.frombuffer(
             mapping, np.uint8, nbytes, header_nbytes
         ).view(Bytes)
         self.address: int = self.bytes.__array_interface__["data"][0]
         if header_nbytes:
-            self._descriptor = None  # its name leads there
+            self._descriptor = None  # other processes open the file by its name
             tail = memoryview(bytearray(9))
         else:
             tail = memoryview(mapping)[_aligned(nbytes) :]
@@ -245,18 +222,12 @@ class Segment:
         return None if self._descriptor is None else self._descriptor.number
 
     def reserve(self) -> None:
-        """Have the kernel find memory for every page now.
-
-        Raises
-        ------
-        MemoryError
-            If there is not so much.
-        """
+        """Have the kernel find memory for every page now, or raise MemoryError."""
         missing = self.nbytes if self.is_fresh else 0
         if missing > (available_memory() or missing):
             raise MemoryError(f"{missing} bytes are more than the machine has to spare")
         if self.descriptor is None:
-            self.bytes[::PAGE_NBYTES].max()  # a look at a shared page is enough to have it made
+            self.bytes[::PAGE_NBYTES].max()  # reading a shared page is enough to have it made
             return
         try:
             os.posix_fallocate(self.descriptor, 0, self.nbytes)
@@ -276,7 +247,7 @@ class Segment:
 
 
 def total_nbytes(nbytes: int, step: int) -> int:
-    """Return how many bytes a segment uses, what it notes about its blocks included."""
+    """Return how many bytes a segment uses, the notes on its blocks included."""
     return _aligned(nbytes) + 9 * (nbytes // step)
 
 
@@ -287,7 +258,7 @@ def has_length(descriptor: int, total: int) -> bool:
 
 
 def memfd_name(segment_id: tuple[int, int], nbytes: int, step: int) -> str:
-    """Return the name of a segment's memfd, by which other processes know it for the right one."""
+    """Return the name of a segment's memfd, by which other processes recognize it."""
     return f"sharedarray-{segment_id[0]:016x}-{segment_id[1]:x}-{nbytes:x}-{step:x}"
 
 
@@ -317,8 +288,8 @@ def _map(nbytes: int, name: str) -> tuple[mmap.mmap, Descriptor | None]:
 
 
 def _check_size(nbytes: int) -> None:
-    # ftruncate gives a memfd of 2**62 bytes without a word; the kill would come at the first
-    # touch that finds no page.
+    # ftruncate accepts a memfd of 2**62 bytes; the kernel would kill at the first touch that finds
+    # no page.
     if nbytes <= _SURELY_FITS_NBYTES:
         return
     try:
@@ -332,7 +303,7 @@ def _check_size(nbytes: int) -> None:
 def _map_shared(descriptor: int, nbytes: int) -> mmap.mmap:
     if sys.version_info >= (3, 13):
         return mmap.mmap(descriptor, nbytes, trackfd=False)
-    return mmap.mmap(descriptor, nbytes)  # keeps a duplicate of the descriptor, for its own use
+    return mmap.mmap(descriptor, nbytes)  # keeps a duplicate of the descriptor
 
 
 def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
@@ -341,11 +312,11 @@ def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
         return None
     try:
         descriptor = _memfd(name)
-        os.fchmod(descriptor.number, 0o600)  # born 0777, and /proc/<pid>/fd leads others here
+        os.fchmod(descriptor.number, 0o600)  # 0777 by default, open to others by /proc/<pid>/fd
         os.ftruncate(descriptor.number, nbytes)
         if nbytes >= HUGE_PAGE_NBYTES:
             os.ftruncate(descriptor.number, placed_length(descriptor.number, nbytes))
-        # Nobody can make it shorter under our arrays, which would be a SIGBUS at the next touch.
+        # No process can make it shorter under our arrays: a SIGBUS at the next touch.
         fcntl.fcntl(descriptor.number, fcntl.F_ADD_SEALS, SEALS)
         # On Python before 3.13 the mapping takes another one, and may not get it.
         os.close(os.dup(descriptor.number))
@@ -358,12 +329,12 @@ def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
 def placed_length(descriptor: int, nbytes: int) -> int:
     """Return how long a memfd has to be for a mapping of it to begin where a huge page does.
 
-    The kernel looks for room from above, and a mapping ends where the room does: what is added to
-    its length, pages that nobody touches, moves its beginning down. Where it does not fit any more,
-    it goes to other room, and its end changes: therefore several tries.
+    The kernel looks for room from above, and a mapping ends where the room does: pages added to its
+    length, which are never touched, move its beginning down. Where it no longer fits, it goes to
+    other room, and its end changes: therefore several attempts.
     """
     length = nbytes
-    with contextlib.suppress(OSError):  # address space is scarce
+    with contextlib.suppress(OSError):  # where address space is scarce
         for _ in range(_MOST_PLACES):
             mapping = _map_shared(descriptor, length)
             address = np.frombuffer(mapping, np.uint8, 1).__array_interface__["data"][0]
@@ -377,7 +348,7 @@ def placed_length(descriptor: int, nbytes: int) -> int:
 
 
 def has_descriptor_to_spare() -> bool:
-    """Return whether segments have less than half of the descriptors that this process may have."""
+    """Return whether segments use less than half of the descriptors that this process may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft == resource.RLIM_INFINITY or _PER_SEGMENT * len(_with_descriptor) < soft // 2
 
@@ -387,6 +358,6 @@ def _memfd(name: str) -> Descriptor:
     try:
         return opened(os.memfd_create, name, flags | _MFD_NOEXEC_SEAL)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # what a kernel before 6.3 says to an unknown flag
+        if error.errno != errno.EINVAL:  # the flag is unknown to kernels before 6.3
             raise
         return opened(os.memfd_create, name, flags)
