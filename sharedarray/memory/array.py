@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sharedarray.memory import named, references
+from sharedarray.memory import named, pages, references
 from sharedarray.memory.allocator import allocate
 from sharedarray.memory.cache import release_cache
 from sharedarray.memory.protocols import (
@@ -32,6 +32,8 @@ from sharedarray.memory.registry import is_shared
 
 __all__ = [
     "DISPATCH",
+    "UNSET",
+    "ZEROED",
     "SharedArray",
     "demoted",
     "implements",
@@ -49,6 +51,19 @@ _ndarray_function = np.ndarray.__array_function__
 _ndarray_ufunc = np.ndarray.__array_ufunc__
 _ndarray_getitem = np.ndarray.__getitem__
 _ndarray_setitem = np.ndarray.__setitem__
+_IMAG: Any = np.ndarray.imag
+
+_FLOAT64 = np.dtype(np.float64)
+# Types of the last index where an element or a small part is set; elements of an array from which
+# on an assignment may be worth the workers.
+_PLACES = frozenset((int, np.int64))
+_ASSIGNABLE = 1 << 18
+# So few elements are not worth the workers, broadcast or not.
+_SMALL = 255
+
+# For `new_array`, in place of a value: elements are not set, or zero in pages that are not touched.
+UNSET: Any = object()
+ZEROED: Any = object()
 
 
 def implements(*functions: Callable[..., Any]) -> Callable[[_F], _F]:
@@ -262,7 +277,7 @@ class SharedArray(np.ndarray):
         return load, reference
 
 
-_IMAG: Any = np.ndarray.imag
+_PLAIN = frozenset((np.ndarray, SharedArray))
 
 
 def layout(make: Callable[..., Any], *args: Any) -> Any:
@@ -292,25 +307,22 @@ def refuse_objects(dtype: DTypeLike | None) -> None:
 
 
 def new_array(
-    layout: np.ndarray,
-    *,
-    zeroed: bool = False,
+    like: np.ndarray,
+    value: Any = UNSET,
     name: str | None = None,
     reserve: bool = False,
     cls: type[SharedArray] = SharedArray,
 ) -> SharedArray:
-    """Allocate an array with the shape, dtype and strides of a dense one.
+    """Return a new array with the shape, dtype and strides of a dense one, set to a value.
 
     Parameters
     ----------
-    layout : ndarray
-        As ``np.empty`` or ``np.empty_like`` returns it; its elements are not looked at.
-    zeroed : bool, default False
-        Whether the elements are zero, or not set.
-    name : str, optional
-        Of a new named segment for it; one that is not contiguous becomes row-major there.
-    reserve : bool, default False
-        Whether to have all of its memory now.
+    like : ndarray
+        From `layout`, by which NumPy has judged all arguments; its elements are not read.
+    value : array_like, optional
+        Broadcast and cast as `numpy.full` does it; or `UNSET` or `ZEROED`.
+    name, reserve
+        As in `sharedarray.empty`; a named array that is not contiguous becomes row-major.
     cls : type, default SharedArray
         The class of the result.
 
@@ -323,24 +335,28 @@ def new_array(
     OSError, ValueError
         If the name is taken or invalid, or there is no space under it.
     """
-    shape, dtype, strides, nbytes = layout.shape, layout.dtype, layout.strides, layout.nbytes
+    shape, dtype, strides, nbytes = like.shape, like.dtype, like.strides, like.nbytes
     if dtype.hasobject:
         refuse_objects(dtype)
     if name is not None:
-        is_fortran = layout.flags.f_contiguous and not layout.flags.c_contiguous
+        is_fortran = like.flags.f_contiguous and not like.flags.c_contiguous
         block = named.create(name, shape, dtype, is_fortran=is_fortran)
-        return np.ndarray.__new__(cls, shape, dtype, block, 0, order="F" if is_fortran else "C")
-    del layout
-    try:
-        block = allocate(nbytes, zeroed=zeroed)
-        if reserve:
-            block.segment.reserve()
-    except MemoryError as error:
-        raise MemoryError(
-            f"Unable to allocate {nbytes} bytes ({nbytes / 2**30:.3g} GiB) of shared memory for an "
-            f"array with shape {shape} and data type {dtype}: {error}"
-        ) from error
-    return np.ndarray.__new__(cls, shape, dtype, block, 0, strides)
+        array = np.ndarray.__new__(cls, shape, dtype, block, 0, order="F" if is_fortran else "C")
+    else:
+        del like  # its addresses may be needed
+        try:
+            block = allocate(nbytes, zeroed=value is ZEROED)
+            if reserve:
+                block.segment.reserve()
+        except MemoryError as error:
+            raise MemoryError(
+                f"Unable to allocate {nbytes} bytes ({nbytes / 2**30:.3g} GiB) of shared memory "
+                f"for an array with shape {shape} and data type {dtype}: {error}"
+            ) from error
+        array = np.ndarray.__new__(cls, shape, dtype, block, 0, strides)
+    if value is not UNSET and value is not ZEROED:
+        pages.fill(array.view(np.ndarray), value)
+    return array
 
 
 def demoted(result: Any) -> Any:
@@ -357,11 +373,6 @@ def demoted(result: Any) -> Any:
     return result
 
 
-def _behaves_as_ndarray(cls: type) -> bool:
-    # np.matrix and np.ma.MaskedArray have ndarray's __array_function__ and another behaviour.
-    return cls is np.ndarray or issubclass(cls, (SharedArray, np.memmap))
-
-
 def load(*reference: Any) -> SharedArray:
     """Return the array that a pickle of `SharedArray` refers to.
 
@@ -373,21 +384,14 @@ def load(*reference: Any) -> SharedArray:
     return references.resolve(SharedArray, reference)
 
 
+def _behaves_as_ndarray(cls: type) -> bool:
+    # np.matrix and np.ma.MaskedArray have ndarray's __array_function__ and another behaviour.
+    return cls is np.ndarray or issubclass(cls, (SharedArray, np.memmap))
+
+
 def _has_own_protocol(cls: Any) -> bool:
     # NumPy has found the attribute on each of these.
     return cls.__array_function__ is not _ndarray_function and not issubclass(cls, SharedArray)
-
-
-_PLAIN = frozenset((np.ndarray, SharedArray))
-
-
-_FLOAT64 = np.dtype(np.float64)
-# The last index of an element, or of what is quickly set; elements of an array from which on what
-# is assigned may be worth the workers.
-_PLACES = frozenset((int, np.int64))
-_ASSIGNABLE = 1 << 18
-# Elements of operands that are at once known to be too few, also where they are broadcast.
-_SMALL = 255
 
 
 def _honest(name: str, *, on_plain: bool) -> Callable[..., Any]:

@@ -1,9 +1,4 @@
-"""What all functions that create arrays share: layout and errors are NumPy's, the memory is ours.
-
-::
-
-    layout(np.empty, ...) --private array, no page touched--> made --> new_array --> pages.fill
-"""
+"""What functions that create arrays share: `like=`, named segments on which filling fails."""
 
 from __future__ import annotations
 
@@ -14,42 +9,15 @@ from typing import Any
 import numpy as np
 
 from sharedarray.memory import named, pages, registry
-from sharedarray.memory.array import SharedArray, new_array
+from sharedarray.memory.array import SharedArray
 
 __all__ = [
-    "UNSET",
-    "ZEROED",
     "as_numpy",
     "is_foreign",
     "is_ours",
-    "made",
     "shortened",
     "unlinked_on_error",
 ]
-
-# Instead of a value: elements stay as they are in the memory; they are zero, in pages not touched.
-UNSET: Any = object()
-ZEROED: Any = object()
-
-
-def made(like: np.ndarray, value: Any, name: str | None, reserve: bool) -> SharedArray:
-    """Return a new shared array with the layout of another one, set to a value.
-
-    Parameters
-    ----------
-    like : ndarray
-        From `layout`, by which NumPy has judged all arguments.
-    value : array_like
-        Broadcast and cast as `numpy.full` does it; or `UNSET` or `ZEROED`.
-    name, reserve
-        As in `sharedarray.empty`.
-    """
-    if value is ZEROED:
-        return new_array(like, zeroed=True, name=name, reserve=reserve)
-    array = new_array(like, name=name, reserve=reserve)
-    if value is not UNSET:
-        pages.fill(array.view(np.ndarray), value)
-    return array
 
 
 def as_numpy(

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from sharedarray.memory import named
-from sharedarray.memory.array import SharedArray, refuse_objects
-from sharedarray.memory.building import as_numpy, is_foreign, is_ours, made
+from sharedarray.memory.array import SharedArray, new_array, refuse_objects
+from sharedarray.memory.building import as_numpy, is_foreign, is_ours
 from sharedarray.memory.registry import owner
 
 __all__ = ["array", "asarray", "attach", "copy"]
@@ -217,7 +217,7 @@ def _shared(
 def _copied(source: np.ndarray, order: _Order, name: str | None, reserve: bool) -> SharedArray:
     if source.dtype.hasobject:
         refuse_objects(source.dtype)
-    return made(np.empty_like(source, None, order, False), source, name, reserve)
+    return new_array(np.empty_like(source, None, order, False), source, name, reserve)
 
 
 def _same_layout(a: np.ndarray, b: np.ndarray) -> bool:

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from sharedarray.memory.array import SharedArray, layout, refuse_objects
-from sharedarray.memory.building import UNSET, ZEROED, as_numpy, is_foreign, is_ours, made
+from sharedarray.memory.array import UNSET, ZEROED, SharedArray, layout, new_array, refuse_objects
+from sharedarray.memory.building import as_numpy, is_foreign, is_ours
 from sharedarray.memory.conversion import array, asarray, attach, copy
 from sharedarray.memory.fromiter import fromiter
 
@@ -196,7 +196,7 @@ def arange(*args: Any, **kwargs: Any) -> SharedArray:
         return as_numpy(np.arange, *args, like=like, name=name, reserve=reserve, **kwargs)
     refuse_objects(kwargs.get("dtype"))
     values = np.arange(*args, **kwargs)
-    return made(values, values, name, reserve)
+    return new_array(values, values, name, reserve)
 
 
 def empty_like(
@@ -342,7 +342,7 @@ def _made(
     if dtype is not None:
         refuse_objects(dtype)
     make = np.empty if device is None else partial(np.empty, device=device)
-    return made(layout(make, shape, dtype, order), value, name, reserve)
+    return new_array(layout(make, shape, dtype, order), value, name, reserve)
 
 
 def _like(
@@ -366,4 +366,4 @@ def _like(
     prototype = np.asarray(a)
     refuse_objects(prototype.dtype if dtype is None else dtype)
     make = np.empty_like if device is None else partial(np.empty_like, device=device)
-    return made(layout(make, prototype, dtype, order, False, shape), value, name, reserve)
+    return new_array(layout(make, prototype, dtype, order, False, shape), value, name, reserve)

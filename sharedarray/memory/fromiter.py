@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharedarray.memory import pages
-from sharedarray.memory.array import SharedArray, layout, new_array, refuse_objects
+from sharedarray.memory.array import UNSET, SharedArray, layout, new_array, refuse_objects
 from sharedarray.memory.building import as_numpy, is_ours, unlinked_on_error
 from sharedarray.memory.conversion import asarray
 
@@ -164,7 +164,7 @@ def _new_array(
 ) -> SharedArray:
     """Return an array for `n_items` items such as those of `pattern`."""
     like = layout(np.empty, (n_items, *pattern.shape[1:]), pattern.dtype)
-    return new_array(like, name=name, reserve=reserve)
+    return new_array(like, UNSET, name, reserve)
 
 
 def _put(chunk: NDArray[Any], target: NDArray[Any], touch: Any) -> None:
