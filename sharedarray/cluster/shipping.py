@@ -6,10 +6,10 @@
                   loads(bytes)             <--bytes-- dumps(results, RESULT)
 
 Guarantees
-    The pool that a function refers to is not sent with it, but found again: in the worker it is the
-    pool whose constructs know the worker. With cloudpickle, closures, lambdas and what ``__main__``
-    defines travel, with the names of their files, which cloudpickle 3.1.3 leaves out; without it
-    only what pickle itself takes.
+    A pool that a function refers to is not sent: the loaded function refers to the worker's own
+    pool, whose constructs know the worker. With cloudpickle, closures, lambdas and what
+    ``__main__`` defines are sent, with the names of their files, which cloudpickle 3.1.3 leaves
+    out; without it, only what pickle itself takes.
 """
 
 from __future__ import annotations
@@ -75,17 +75,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def dumps(value: Any, mode: str, pool: object = None) -> tuple[bytes, bool]:
-    """Return the pickle of a value, and whether it refers to the pool.
-
-    Parameters
-    ----------
-    value : object
-        What is pickled.
-    mode : {REFERENCE, VALUE, RESULT}
-        How shared arrays travel, see `sharedarray.memory.pickling`.
-    pool : object, optional
-        What is found again rather than sent.
-    """
+    """Return the pickle of a value in a mode of `Pickler`, and whether it refers to `pool`."""
     file = io.BytesIO()
     pickler = _pickler()(file, mode, pool)
     pickler.dump(value)
@@ -93,5 +83,5 @@ def dumps(value: Any, mode: str, pool: object = None) -> tuple[bytes, bool]:
 
 
 def loads(data: bytes, pool: object = None) -> Any:
-    """Return the value of a pickle; `pool` is what it found again."""
+    """Return the value of a pickle, which refers to `pool` instead of its sender's."""
     return _Unpickler(io.BytesIO(data), pool).load()

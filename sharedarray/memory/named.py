@@ -1,20 +1,20 @@
-"""Named segments: arrays in files of /dev/shm, for programs that know of each other by name only.
+"""Named segments: arrays in files of /dev/shm, which other programs attach to by name.
 
 ::
 
     empty(shape, name="x") --O_TMPFILE, space, header--> link --> /dev/shm/sharedarray-<uid>-x
     attach("x")            --header--> dtype, shape, order --> SharedArray on the same memory
-    unlink("x")            --> the name is gone; the memory when the last process lets go of it
+    unlink("x")            --> the name is gone; the memory when the last process unmaps it
 
 Guarantees
 ----------
-* A name appears with its whole space and its layout, or not at all: no program sees it half made,
-  and no access finds that there is no memory left (SIGBUS).
-* A name is never taken over from another user, nor followed through a symbolic link.
+* A name appears with its whole space and its layout, or not at all: no program sees it unfinished,
+  and no access fails for lack of memory (SIGBUS).
+* Files of other users and symbolic links are never used.
 
 Assumptions
 -----------
-* Programs of one user trust each other: one that cuts the file off ends those that use it.
+* Programs of one user trust each other: one that truncates the file kills those that use it.
 
 The file is one of NumPy's .npy format: ``numpy.load(path, mmap_mode="r+")`` reads it too.
 """
@@ -45,11 +45,10 @@ __all__ = ["FOLDER", "create", "find", "list_named", "name_of", "path_of", "shor
 
 # Plain paths: to import pathlib takes 3 ms.
 FOLDER = "/dev/shm"
-# One block in each, whose number says no more than that.
+# Of the one block in each.
 SERIAL = 1
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}"
-# Whole cache lines, as everywhere.
-_ALIGNMENT = 64
+_ALIGNMENT = 64  # a cache line
 
 # Shape, whether it is column-major, dtype, length of the header.
 _Layout = tuple[tuple[int, ...], bool, np.dtype[Any], int]
@@ -59,25 +58,15 @@ _names: dict[tuple[int, int], str] = {}
 
 
 def create(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, is_fortran: bool) -> Block:
-    """Return the zeroed block of a new named segment.
-
-    Raises
-    ------
-    FileExistsError
-        If the name is taken.
-    OSError
-        If there is no space (ENOSPC), or no folder for it.
-    TypeError, ValueError
-        If the name is none.
-    """
+    """Return the zeroed block of a new named segment; raise as `sharedarray.empty` says."""
     path = path_of(name)
     header = _header(shape, dtype, is_fortran)
     nbytes = math.prod(shape) * dtype.itemsize
-    if os.path.lexists(path):  # before the space is asked for; the link decides
+    if os.path.lexists(path):  # before taking the space; what decides is the link
         raise _taken(name, path)
     if nbytes > (available_memory() or nbytes):
         raise MemoryError(f"{nbytes} bytes are more than the machine has to spare")
-    # Without a name until all is there.
+    # It has no name until it is complete.
     descriptor = opened(os.open, FOLDER, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor.number, 0o600)
     try:
@@ -90,7 +79,7 @@ def create(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, is_fortra
     os.pwrite(descriptor.number, header, 0)
     source = f"/proc/self/fd/{descriptor.number}"
     try:
-        # With a folder, though it needs none: without, Python calls link(), which does not follow.
+        # Given a folder, Python calls linkat(), which follows /proc/self/fd; link() does not.
         os.link(source, path, src_dir_fd=descriptor.number, follow_symlinks=True)
     except FileExistsError as error:
         raise _taken(name, path) from error
@@ -100,14 +89,7 @@ def create(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, is_fortra
 def find(name: str) -> tuple[Block, tuple[int, ...], np.dtype[Any], bool]:
     """Return the block of a named segment, with shape, dtype and whether it is column-major.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    PermissionError
-        If it belongs to another user, or others may write to it.
-    ValueError
-        If the file is none of ours.
+    Raises as `sharedarray.attach` says.
     """
     descriptor, facts, (shape, is_fortran, dtype, header_nbytes) = _file_of(name)
     nbytes = math.prod(shape) * dtype.itemsize
@@ -117,27 +99,26 @@ def find(name: str) -> tuple[Block, tuple[int, ...], np.dtype[Any], bool]:
 
 
 def shorten(name: str, segment: Segment, n_items: int) -> None:
-    """Have who attaches to a named segment from now on see the first items of its array only.
+    """Let programs that attach to a named segment from now on see the first items only.
 
-    Its file stays as long as it is: programs that are attached may touch all of it.
+    Its file keeps its length: programs that are attached already may access all of it.
     """
-    # Unlinked meanwhile, and perhaps taken by something else.
+    # The name may be unlinked by now, and perhaps taken by something else.
     with contextlib.suppress(OSError, ValueError):
         descriptor, facts, (shape, is_fortran, dtype, nbytes) = _file_of(name)
         header = _header((n_items, *shape[1:]), dtype, is_fortran)
-        # NumPy leaves room for any number of items. The name may be another segment's by now.
+        # NumPy leaves room for any number of items, so the header keeps its length.
         if (facts.st_dev, facts.st_ino) == segment.id and len(header) == nbytes:
             os.pwrite(descriptor.number, header, 0)
 
 
 def _file_of(name: str) -> tuple[Descriptor, os.stat_result, _Layout]:
-    """Open the file of a name; return what the kernel says of it, and what it says itself."""
+    """Open the file of a name; return its descriptor, its status and its header."""
     path = path_of(name)
     try:
         descriptor = opened(os.open, path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError as error:
-        message = f"there is no segment of the name {name!r}"
-        raise FileNotFoundError(errno.ENOENT, message, path) from error
+        raise _missing(name, path) from error
     except OSError as error:
         if error.errno == errno.ELOOP:
             message = "a symbolic link, which is not followed: not a segment"
@@ -156,7 +137,7 @@ def list_named() -> list[str]:
     Returns
     -------
     list of str
-        Sorted. Whether any program uses them is not known.
+        Sorted. A name says nothing about whether any program uses the segment.
 
     Examples
     --------
@@ -197,8 +178,7 @@ def unlink(name: str) -> None:
     try:
         os.unlink(path)  # noqa: PTH108
     except FileNotFoundError as error:
-        message = f"there is no segment of the name {name!r}"
-        raise FileNotFoundError(errno.ENOENT, message, path) from error
+        raise _missing(name, path) from error
 
 
 def name_of(segment: Segment) -> str | None:
@@ -207,13 +187,7 @@ def name_of(segment: Segment) -> str | None:
 
 
 def path_of(name: str) -> str:
-    """Return where the file of a name is.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no name.
-    """
+    """Return the path of the file of a name; raise TypeError or ValueError if it is not a name."""
     if not isinstance(name, str):
         raise TypeError(f"the name of a segment must be a str, not {type(name).__name__}")
     if not re.fullmatch(_NAME, name):
@@ -237,8 +211,12 @@ def _taken(name: str, path: str) -> FileExistsError:
     return FileExistsError(errno.EEXIST, message, path)
 
 
+def _missing(name: str, path: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, f"there is no segment of the name {name!r}", path)
+
+
 def _prefix() -> str:
-    # The user in the name: two users may have a segment of one name.
+    # With the user: two users may have segments of the same name.
     return f"sharedarray-{os.geteuid()}-"
 
 
@@ -254,7 +232,7 @@ def _block(name: str, descriptor: Descriptor, header_nbytes: int, nbytes: int) -
         _names[segment_id] = name
         registry.register(segment)
     block = segment.block(0, SERIAL)
-    if block is None:  # generation -1: never to be recycled, since others see it
+    if block is None:  # generation -1: never recycled, since other programs see it
         block = new_block(segment, 0, nbytes, SERIAL, generation=-1)
     return block
 
@@ -269,7 +247,7 @@ def _header(shape: tuple[int, ...], dtype: np.dtype[Any], is_fortran: bool) -> b
         raise TypeError(f"the file of a named segment has no words for the dtype {dtype}")
     facts = {"descr": npy.dtype_to_descr(dtype), "fortran_order": is_fortran, "shape": shape}
     npy.write_array_header_2_0(file, facts)
-    assert file.tell() % _ALIGNMENT == 0  # so says the format
+    assert file.tell() % _ALIGNMENT == 0  # the format says so
     return file.getvalue()
 
 
@@ -279,7 +257,7 @@ def _parse(descriptor: int, path: str) -> _Layout:
             if npy.read_magic(file) != (2, 0):
                 raise ValueError("another version of the format")
             with warnings.catch_warnings():
-                warnings.simplefilter("error")  # of Python 2
+                warnings.simplefilter("error")  # that a header is of Python 2
                 shape, is_fortran, dtype = npy.read_array_header_2_0(file)
             if dtype.hasobject:
                 raise ValueError("its elements are Python objects")

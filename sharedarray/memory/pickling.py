@@ -1,21 +1,21 @@
-r"""Pickles with shared arrays in them: what an array becomes depends on who loads the pickle.
+"""Pickles with shared arrays in them: by reference, or with their data, as a mode says.
 
 ::
 
-    mode       a shared array becomes                          loaded by
-    ---------  ----------------------------------------------  -----------------------------------
-    REFERENCE  where its memory is, see `references`            any process that reaches the memory
-    TREE       where it is, if the coordinator has it, too;    the coordinator of a forked worker
-               else a descriptor beside the pickle, or its
-               data where it is small
-    VALUE      its data, and where it is                       workers on other machines, perhaps
-    RESULT     where it is, if the coordinator has made it;    the coordinator of such a worker
-               else its data, and where it is
+    mode       a shared array is pickled as                   loaded by
+    ---------  ---------------------------------------------  ---------------------------------
+    REFERENCE  a reference (see `references`)                 processes that reach its memory
+    TREE       a reference, if the coordinator has it or it   the coordinator of forked workers
+               has a name; else a reference and a descriptor
+               beside the pickle; data, if it is small
+    VALUE      data                                           workers that may be elsewhere
+    RESULT     a reference, if the coordinator has made it;   the coordinator of such workers
+               else data
 
 Guarantees
-    An array that is loaded where its memory is mapped already is on that memory again, whatever the
-    mode. What travels by descriptor is adopted without a copy, and its first owner does not use the
-    memory again.
+    Data come with a reference: a process that has the memory mapped loads the array itself, not a
+    copy. An array that comes with a descriptor is adopted, not copied, and its sender does not use
+    the memory again.
 """
 
 from __future__ import annotations
@@ -60,22 +60,19 @@ REFERENCE, TREE, VALUE, RESULT = "reference", "tree", "value", "result"
 # The kernel passes on 253 at a time.
 MAX_DESCRIPTORS = 200
 
-# The descriptors that came with the pickle that is being loaded.
+# The descriptors that have come with the pickle that this thread is loading.
 _current = threading.local()
 
 _SAFE = (type(None), bool, int, float, complex, str, bytes, SharedArray)
 
 
 class Pickler(pickle.Pickler):
-    """Pickle to a file, shared arrays by a mode.
-
-    Exceptions are pickled as their classes say: the ways of tblib, which an import of distributed
-    registers for all exceptions of the program, lose attributes.
+    """Pickle to a file, shared arrays as a mode says.
 
     Attributes
     ----------
     descriptors : list of int
-        What has to go with the pickle, see `loading`.
+        What has to be sent with the pickle, see `loading`.
     """
 
     def __init__(self, file: Any, mode: str) -> None:
@@ -88,6 +85,7 @@ class Pickler(pickle.Pickler):
         cls = type(obj)
         if issubclass(cls, SharedArray):
             return reduced(obj, self.mode, self.descriptors)
+        # Importing distributed registers tblib's reducers, which lose attributes of exceptions.
         registered = copyreg.dispatch_table.get(cls)
         if getattr(registered, "__module__", None) == "tblib.pickling_support":
             return obj.__reduce_ex__(5)
@@ -95,17 +93,7 @@ class Pickler(pickle.Pickler):
 
 
 def reduced(a: SharedArray, mode: str, descriptors: list[int]) -> Any:
-    """Return what ``__reduce__`` would in a mode.
-
-    Parameters
-    ----------
-    a : SharedArray
-        The array.
-    mode : {REFERENCE, TREE, VALUE, RESULT}
-        See the module.
-    descriptors : list of int
-        Of the pickle so far; of `TREE` one more may be added.
-    """
+    """Return what ``__reduce__`` would in a mode; `TREE` may append to the descriptors."""
     found = references.reference_to(a)
     block = registry.owner(a)
     if found is None or block is None:
@@ -131,7 +119,7 @@ def reduced(a: SharedArray, mode: str, descriptors: list[int]) -> Any:
 
 @lru_cache(maxsize=1)
 def _max_descriptors() -> int:
-    """Return how many descriptors may go with one pickle."""
+    """Return how many descriptors one pickle may have."""
     if resource is None:
         return 0
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -139,12 +127,12 @@ def _max_descriptors() -> int:
 
 
 def _found_or_copied(found: tuple[Any, ...], data: np.ndarray) -> SharedArray:
-    """Return the array itself where this process has it, else a new one with its data."""
+    """Return the array itself if its memory is mapped here, else a new one with its data."""
     if registry.find_id(found[1]) is not None:
         with suppress(SharedArrayUnpickleError):
             return references.resolve(SharedArray, found)
     a = conversion.array(data)
-    a.flags.writeable = found[8]
+    a.flags.writeable = found[-2]
     return a
 
 
@@ -155,7 +143,7 @@ def _adopted(found: tuple[Any, ...], position: int) -> SharedArray:
 
 @contextmanager
 def loading(descriptors: list[Descriptor]) -> Iterator[None]:
-    """Have a pickle that is loaded in the block find the descriptors that came with it."""
+    """Let a pickle that is loaded in the block find the descriptors that have come with it."""
     outer = getattr(_current, "descriptors", None)  # unpickling may run any code, a map too
     _current.descriptors = descriptors
     try:
@@ -165,13 +153,13 @@ def loading(descriptors: list[Descriptor]) -> Iterator[None]:
 
 
 def received_descriptor(position: int) -> Descriptor | None:
-    """Return a descriptor that came with the pickle that is being loaded, None in its sender."""
+    """Return a descriptor that has come with the pickle; None where its sender tries to load it."""
     descriptors: list[Descriptor] | None = getattr(_current, "descriptors", None)
     return None if descriptors is None else descriptors[position]
 
 
 def is_safe(value: Any) -> bool:
-    """Return whether a value certainly survives a round trip through `TREE`."""
+    """Return whether a value certainly survives a round trip in `TREE` mode."""
     cls = type(value)
     if cls is tuple:
         return all(map(is_safe, value))

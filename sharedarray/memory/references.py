@@ -11,19 +11,18 @@ r"""References to shared memory: what the pickle of a SharedArray holds, never a
 
 Guarantees
 ----------
-* A reference leads to the memory it was made of, alive at that moment, with the same layout, or
-  `SharedArrayUnpickleError` is raised. Whatever is in it, nothing outside one live block is
-  reached, and nothing crashes: a memfd is known by its name, which has the id of the segment, a
-  block by its serial, and both are used once; nobody can shrink a sealed memfd, so no access is a
-  SIGBUS.
-* The maker of what another process attaches to does not use the bytes for another array
-  (`Segment.is_seen`), even after it has freed them: they are given back with the last process that
-  maps them.
+* A reference resolves to the same memory with the same layout, or `SharedArrayUnpickleError` is
+  raised. No reference to freed memory is ever taken for one to another array: the name of a memfd
+  has the id of its segment, a block has a serial, and both are used once.
+* Whatever a reference holds, it reaches nothing outside one live block, and nothing crashes. A
+  sealed memfd cannot shrink, so no access is a SIGBUS.
+* A process that frees memory which another process has attached to does not use it again
+  (`Segment.is_seen`): the kernel takes it back when the last process unmaps it.
 
 Assumptions
 -----------
-* The sender keeps the array alive until the reference is resolved, which owns nothing.
-* To attach to another process's memory: Linux, /proc, and processes of one user.
+* The sender keeps the array alive until the reference is resolved: a reference owns nothing.
+* Attaching to the memory of another process needs Linux, /proc, and the same user.
 """
 
 from __future__ import annotations
@@ -58,8 +57,7 @@ _ADVICE = (
     "process that pickled it, alive until the pickle is loaded, or send np.asarray(a) or a private "
     "copy (a.copy()) instead, which pickle with their data."
 )
-# What dtype.str may be without Python objects: np.dtype of any other text ("f8,f8", "O") is not
-# asked for.
+# What dtype.str is without Python objects; np.dtype takes other text, too ("f8,f8", "O").
 _PLAIN_DTYPE = r"[<>|=][?biufcmMSUV]\d{1,10}(\[\d{0,10}[A-Za-z]{1,2}\])?"
 _MAX_NDIM = 64
 
@@ -106,9 +104,9 @@ def resolve(cls: type[_A], reference: tuple[Any, ...], descriptor: Descriptor | 
     cls : type
         The class of the result.
     reference : tuple
-        What a pickle held, to be trusted in nothing.
+        From a pickle, so nothing in it is trusted.
     descriptor : Descriptor, optional
-        Leads to the segment, where its maker has sent it along.
+        Of the segment, if its maker has sent one.
 
     Raises
     ------
@@ -125,7 +123,7 @@ def resolve(cls: type[_A], reference: tuple[Any, ...], descriptor: Descriptor | 
         raise _malformed("the writeable flag is not a bool")
     try:
         dtype = dtype_from(spec)
-    # What np.dtype says to names twice, negative or huge offsets, a shape that is too long ...
+    # What np.dtype raises for names twice, negative or huge offsets, a shape that is too long ...
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _malformed("the dtype is not one") from error
     _check_layout(shape, strides, dtype.itemsize, start, block.nbytes)
@@ -151,30 +149,29 @@ def _find_block(
     block = None if segment is None else segment.block(offset, serial)
     if block is not None:
         return block
-    if origin is None:
-        why = "its memory has no descriptor, and is not in this process"
-    elif is_named:
-        try:
-            block = named.find(origin)[0]
-        except (OSError, ValueError) as error:
-            why = str(error)
-        else:
-            if block.segment.id == segment_id and (offset, serial) == (0, named.SERIAL):
-                return block
-            why = f"the name {origin!r} is another segment's now"
-    elif origin[0] == os.getpid() and descriptor is None:
-        why = "it has been freed since"
-    else:
-        try:
-            if descriptor is not None:
-                return adopt(segment_id, offset, serial, origin[2:], descriptor)
-            return attach(segment_id, offset, serial, origin)
-        except Unreachable as error:
-            why = str(error)
-    where = "" if tree == TREE_TOKEN else ", which was pickled in another tree of processes"
-    raise SharedArrayUnpickleError(
-        f"the memory of this SharedArray{where} cannot be reached: {why}. {_ADVICE}"
-    )
+    try:
+        if origin is None:
+            raise Unreachable("its memory has no descriptor, and is not in this process")
+        if is_named:
+            return _find_named(segment_id, offset, serial, origin)
+        if descriptor is not None:
+            return adopt(segment_id, offset, serial, origin[2:], descriptor)
+        return attach(segment_id, offset, serial, origin)
+    except Unreachable as error:
+        where = "" if tree == TREE_TOKEN else ", which was pickled in another tree of processes"
+        raise SharedArrayUnpickleError(
+            f"the memory of this SharedArray{where} cannot be reached: {error}. {_ADVICE}"
+        ) from error
+
+
+def _find_named(segment_id: tuple[int, int], offset: int, serial: int, name: str) -> Block:
+    try:
+        block = named.find(name)[0]
+    except (OSError, ValueError) as error:
+        raise Unreachable(str(error)) from error
+    if block.segment.id != segment_id or (offset, serial) != (0, named.SERIAL):
+        raise Unreachable(f"the name {name!r} is another segment's now")
+    return block
 
 
 def _check_layout(shape: Any, strides: Any, itemsize: int, start: Any, nbytes: int) -> None:
@@ -205,14 +202,11 @@ def _malformed(why: str) -> SharedArrayUnpickleError:
 
 
 def dtype_spec(dtype: np.dtype[Any]) -> Any:
-    """Return a dtype as strings, numbers and tuples, from which `dtype_from` makes it again.
+    """Return a dtype as strings, numbers and tuples, for `dtype_from`.
 
-    Returns
-    -------
-    str, tuple or dtype
-        ``dtype.str`` of a plain dtype; ``(spec, shape)`` of a subarray; ``(names, specs, offsets,
-        titles, itemsize, aligned, is_record)`` of a structured dtype; the dtype itself if it is
-        another package's, which these do not describe.
+    It is ``dtype.str`` of a plain dtype; ``(spec, shape)`` of a subarray; ``(names, specs, offsets,
+    titles, itemsize, aligned, is_record)`` of a structured dtype; the dtype itself if these do not
+    describe it, as one of another package.
     """
     spec: Any
     if dtype.subdtype is not None:
@@ -239,13 +233,7 @@ def dtype_spec(dtype: np.dtype[Any]) -> Any:
 
 
 def dtype_from(spec: Any) -> np.dtype[Any]:
-    """Return the dtype of a `dtype_spec`.
-
-    Raises
-    ------
-    TypeError, ValueError, OverflowError, RecursionError
-        If the spec is malformed, or the dtype has Python objects.
-    """
+    """Return the dtype of a `dtype_spec`; NumPy's errors if it is malformed or has objects."""
     if isinstance(spec, np.dtype):
         dtype = spec
     elif isinstance(spec, str):
@@ -285,21 +273,17 @@ def _structured(
 
 
 def _origin_of(segment: Segment) -> _Origin | None:
-    """Return where other processes find a segment, None where they cannot."""
+    """Return where other processes find a segment, None if they cannot."""
     if segment.descriptor is None:
         return None
     return os.getpid(), segment.descriptor, segment.nbytes, segment.step
 
 
 def attach(segment_id: tuple[int, int], offset: int, serial: int, origin: _Origin) -> Block:
-    """Return a block of a process of the same user.
-
-    Raises
-    ------
-    Unreachable
-        If the process or the block is gone, or belongs to somebody else.
-    """
+    """Return a block of another process of the same user, or raise `Unreachable`."""
     pid, number, nbytes, step = origin
+    if pid == os.getpid():
+        raise Unreachable("it has been freed since")
     path = f"/proc/{pid}/fd/{number}"
     try:
         name = os.readlink(path)  # noqa: PTH115 - to import pathlib takes 3 ms
@@ -322,7 +306,7 @@ def adopt(
     lengths: tuple[int, int],
     descriptor: Descriptor,
 ) -> Block:
-    """Return a block of the segment that a descriptor leads to.
+    """Return a block of the segment of a descriptor, or raise `Unreachable`.
 
     Parameters
     ----------
@@ -331,12 +315,7 @@ def adopt(
     lengths : tuple of int
         Length of the segment, distance between its blocks.
     descriptor : Descriptor
-        Belongs to the segment from now on.
-
-    Raises
-    ------
-    Unreachable
-        If the block is gone, or the descriptor does not lead to such a segment.
+        Owned by the segment from now on.
     """
     segment = registry.find_id(segment_id) or _map(segment_id, lengths, descriptor)
     if not 0 <= offset < segment.nbytes or offset % segment.step:
@@ -345,8 +324,8 @@ def adopt(
     if block is not None:
         return block
     position = offset // segment.step
-    # The mark is set only on what looks alive, and counts only if it still does then: see
-    # `allocator` for the other side.
+    # Mark what looks alive, then look again: the mark counts only if the block is alive after it.
+    # See `allocator` for the other side.
     if segment.serials[position] == serial:
         segment.is_seen[position] = 1
         if segment.serials[position] == serial:

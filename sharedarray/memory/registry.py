@@ -7,11 +7,10 @@ r"""Address -> segment, id -> segment, and the question "is this memory shared?"
 
 Guarantees
 ----------
-* A segment is found from `register` on until it dies, and never after: its entries refer to it
-  weakly, and it dies before its memory is unmapped.
-* `is_shared` judges memory, never the class of an array. Of an array without bytes the address
-  says nothing (it may be the end of one block and the start of the next): it is shared if the
-  chain of its bases leads to a block.
+* A segment is found from `register` until it dies, and never after: entries refer to it weakly,
+  and it dies before its memory is unmapped.
+* `is_shared` judges the memory of an array, never its class. An array without bytes, whose address
+  may be the end of one block and the start of the next, is shared if one of its bases is a block.
 
 Assumptions
 -----------
@@ -55,7 +54,7 @@ def register(segment: Segment) -> None:
     entry.id = segment.id
     _by_id[entry.id] = entry
     _by_address[entry.address] = entry
-    # After the change: who rebuilds the starts in between does it under the old state, again.
+    # Last: what another thread rebuilds in between has the old state, and is rebuilt again.
     _state = object()
 
 
@@ -64,7 +63,7 @@ def _remove(
     by_id: dict[tuple[int, int], _Entry] = _by_id,
     by_address: dict[int, _Entry] = _by_address,
 ) -> None:
-    # Arguments, because arrays may die after the module's globals have, at the interpreter's end.
+    # Arguments: at the interpreter's end, arrays may die after the module's globals.
     global _state
     by_id.pop(entry.id, None)
     by_address.pop(entry.address, None)
@@ -72,18 +71,18 @@ def _remove(
 
 
 def find_id(segment_id: tuple[int, int]) -> Segment | None:
-    """Return the live segment of that id, if this process has it."""
+    """Return the live segment of an id, None if this process has none."""
     entry = _by_id.get(segment_id)
     return None if entry is None else entry()
 
 
 def find(address: int) -> Segment | None:
-    """Return the live segment that has the byte at `address`, if there is one."""
+    """Return the live segment with the byte at `address`, None if there is none."""
     global _starts
     built_for, starts = _starts
     state = _state
     if built_for is not state:
-        # The state is read before the keys are: what changes meanwhile makes these starts stale.
+        # The state was read before the keys: a change meanwhile makes these starts stale.
         starts = sorted(list(_by_address))  # noqa: C414 - list() is one atomic step, sorted() is not
         _starts = (state, starts)
     position = bisect_right(starts, address)
@@ -101,21 +100,21 @@ def address_of(array: NDArray[Any]) -> int:
 def is_shared(array: NDArray[Any]) -> bool:
     """Return whether the memory of an array is in a live segment."""
     base: Any = array.base
-    # The bases of arrays are kept as long as the array, so the common answers need no address.
+    # An array keeps its bases alive: mostly one of them is a block, and no address is needed.
     while isinstance(base, np.ndarray):
         if _is_allocated(base):
             return True
         base = base.base
     if base is None:
         return False
-    # Something else keeps the memory: a memoryview, another library's tensor, as_strided's holder.
+    # Another object owns the memory: a memoryview, another library's tensor, as_strided's holder.
     if array.nbytes == 0:
         return _block_of_chain(base) is not None
     return find(address_of(array)) is not None
 
 
 def owner(array: NDArray[Any]) -> Block | None:
-    """Return the block that the memory of an array is in, None if it is not shared."""
+    """Return the block with the memory of an array, None if it is not shared."""
     block = _block_of_chain(array)
     if block is not None or array.nbytes == 0:
         return block
@@ -125,15 +124,15 @@ def owner(array: NDArray[Any]) -> Block | None:
 
 
 def _is_allocated(holder: Any) -> bool:
-    """Return whether `holder` is a block as it was allocated, not what was computed from one."""
+    """Return whether `holder` is a block as it was allocated, not a view of one."""
     return type(holder) is Block and type(holder.base) is Bytes
 
 
 def _block_of_chain(holder: Any) -> Block | None:
-    """Return the first block that `holder`, or what keeps its memory, leads to."""
+    """Return the first block among `holder` and its bases."""
     while holder is not None:
         if _is_allocated(holder):
             return holder  # type: ignore[no-any-return]  # a Block, by the line above
-        # A memoryview names what it looks into `obj`; arrays and as_strided's holder say `base`.
+        # The base is `obj` of a memoryview, `base` of arrays and of as_strided's holder.
         holder = holder.obj if isinstance(holder, memoryview) else getattr(holder, "base", None)
     return None

@@ -1,4 +1,4 @@
-"""What goes to and fro between the coordinator and its workers."""
+"""What coordinator and workers send each other: claims down, results and failures up."""
 
 from __future__ import annotations
 
@@ -29,14 +29,9 @@ _FRAME = re.compile(r"^((?:[ |+-]*) )File \"(.+)\", line (\d+), in .*\n(?!\1  )"
 
 
 class Claim(NamedTuple):
-    """Items that one worker runs, in order.
+    """Items ``start`` to ``stop`` of a map, which one worker runs in order.
 
-    Attributes
-    ----------
-    start, stop : int
-        The positions of the items in the map.
-    items : list or None
-        The items; None for those of the map's own sequence at these positions.
+    `items` is None where the worker takes them from the map's own sequence.
     """
 
     start: int
@@ -45,16 +40,9 @@ class Claim(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What the items of one claim gave.
+    """The results of a claim's items, from `start` on.
 
-    Attributes
-    ----------
-    start : int
-        The position of the first item.
-    values : list
-        One for each item, in order.
-    began, ended : float
-        When, in seconds of `time.perf_counter`, which all processes of a machine share.
+    `began` and `ended` are seconds of `time.perf_counter`, which all processes of a machine share.
     """
 
     start: int
@@ -64,16 +52,9 @@ class Results(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What an item raised.
+    """The exception that an item raised, and its traceback as text.
 
-    Attributes
-    ----------
-    reason : BaseException
-        The exception.
-    traceback : str
-        Where, as text.
-    lost_type : str
-        The class of the exception where `reason` only stands for it, else empty.
+    `lost_type` names the class of the exception where `reason` only stands for it, else is empty.
     """
 
     reason: BaseException
@@ -82,7 +63,7 @@ class Failure(NamedTuple):
 
     @property
     def warning(self) -> LostExceptionType | None:
-        """Return what to warn of where the class of the exception is lost."""
+        """Return the warning that the class of the exception is lost, None if it is not."""
         if not self.lost_type:
             return None
         return LostExceptionType(
@@ -92,7 +73,7 @@ class Failure(NamedTuple):
 
 
 def portable(failure: Failure) -> Failure:
-    """Return a failure that certainly travels: its reason is replaced where it does not pickle."""
+    """Return a failure that pickles and unpickles: with another reason, if this one does not."""
     reason = failure.reason
     try:
         with io.BytesIO() as file:
@@ -108,7 +89,7 @@ def portable(failure: Failure) -> Failure:
 
 
 def text_of_traceback(error: BaseException) -> str:
-    """Return the traceback as text, from the frame below the caller's on."""
+    """Return the traceback as text, without the caller's frame."""
     frames = error.__traceback__
     inner = frames.tb_next if frames is not None else None
     try:
@@ -118,10 +99,10 @@ def text_of_traceback(error: BaseException) -> str:
 
 
 def with_source(text: str) -> str:
-    """Return the text of a traceback with source lines where the process that wrote it had none.
+    """Return the text of a traceback with the source lines that a worker of another engine lacks.
 
-    A worker of another process has no lines of what an interpreter or a notebook has defined, and
-    none of files that are not on its machine.
+    It has none of what an interpreter or a notebook has defined, nor of files that are not on its
+    machine.
     """
 
     def with_line(frame: re.Match[str]) -> str:
@@ -132,9 +113,9 @@ def with_source(text: str) -> str:
 
 
 def failure_to_load(error: BaseException) -> Failure:
-    """Return the report of a result whose unpickling, which runs any code of its own, has failed.
+    """Return the report of a result that has failed to unpickle, which runs any code.
 
-    What a handler of a signal has raised meanwhile is raised: it has nothing to do with the result.
+    What a signal handler has raised meanwhile is raised: it has nothing to do with the result.
     """
     if isinstance(error, KeyboardInterrupt) or _is_of_handler(error):
         raise error
@@ -142,9 +123,9 @@ def failure_to_load(error: BaseException) -> Failure:
 
 
 def _is_of_handler(error: BaseException) -> bool:
-    """Return whether an exception has come out of a signal handler: its code is on the way.
+    """Return whether a signal handler has raised an exception: the traceback has its code.
 
-    Of one that has replaced itself before it raised nobody knows.
+    A handler that has replaced itself before it raised is not found.
     """
     handlers = filter(callable, map(signal.getsignal, signal.valid_signals()))
     codes = {_code_of(handler) for handler in handlers} - {None}
@@ -157,7 +138,7 @@ def _is_of_handler(error: BaseException) -> bool:
 
 
 def _code_of(handler: Any) -> Any:
-    """Return the code object that runs when a handler is called, None if it is no Python code."""
+    """Return the code object of a handler, None if it is not written in Python."""
     while isinstance(handler, partial):
         handler = handler.func
     return getattr(handler, "__code__", getattr(type(handler).__call__, "__code__", None))

@@ -10,18 +10,18 @@ r"""Framed pickles between a worker process and its coordinator.
     receive()  <---- socket: CLAIM, FREE <----- send(claim), flush()
 
 Guarantees
-    A report is pickled as a whole before any byte of its frame is sent, and what may not unpickle
-    is tried in the worker first. The coordinator never waits for one worker: its end does not
-    block. Nothing larger than `INLINE_MAX_NBYTES` goes through a socket on its way up: it lies in
-    the worker's spool, shared memory without a name, whose pages serve again and again.
+    A worker pickles a report as a whole before it sends any byte of its frame, and unpickles first
+    what may not unpickle. The coordinator's end does not block, so no worker keeps it waiting.
+    Reports larger than `INLINE_MAX_NBYTES` do not go through the socket but through the worker's
+    spool: shared memory without a name, whose pages are reused.
 
 Assumptions
     Both ends belong to one tree of forks, which trusts itself: a pickle may run any code. The
-    magic number of a frame only tells apart what somebody else has written into the socket.
+    magic number of a frame only detects what user code has written into the socket.
 
 Ownership
-    A worker makes its spool when it first needs one, and passes the descriptor on with the frame.
-    It owns the bytes in the spool until it sends the frame, the coordinator until it answers FREE.
+    A worker makes its spool when it first needs one, and sends the descriptor with the frame. It
+    owns the bytes in the spool until it sends the frame, the coordinator until it answers FREE.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ _MAGIC = b"shdarray"
 _HEADER = struct.Struct("<8sBBQ")  # magic, kind, descriptors that come along, bytes that follow
 _INLINE, _SPOOLED, _END, _CLAIM, _FREE = range(5)
 _READ_NBYTES = 4 * INLINE_MAX_NBYTES
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # not on macOS
 _DESCRIPTOR_SPACE = (
     socket.CMSG_SPACE((MAX_DESCRIPTORS + 1) * struct.calcsize("i"))
     if hasattr(socket, "CMSG_SPACE")
@@ -71,11 +72,11 @@ class PeerGone(BaseException):
 
 
 class ProtocolError(Exception):
-    """What came through the socket is no frame."""
+    """The socket has received something that is not a frame."""
 
 
 class WorkerEnd:
-    """The worker's end of a socket, which blocks."""
+    """The worker's end of a socket: blocking."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
@@ -87,12 +88,7 @@ class WorkerEnd:
     def send(self, report: Any, values: list[Any] | None = None) -> None:
         """Send a report, of which `values` are the user's.
 
-        Raises
-        ------
-        PeerGone
-            If the coordinator is.
-        BaseException
-            What pickling raises; nothing was sent then.
+        What pickling raises is raised before anything is sent.
         """
         outgoing = _Outgoing(self)
         pickler = Pickler(outgoing, TREE)
@@ -100,7 +96,7 @@ class WorkerEnd:
         descriptors = pickler.descriptors
         if values is not None and not all(map(is_safe, values)):
             outgoing.check()
-        if not outgoing.is_spooled:
+        if outgoing.spool is None:
             self._send(_INLINE, b"".join(outgoing.parts), descriptors)
             return
         if not self._is_spool_known:
@@ -114,13 +110,13 @@ class WorkerEnd:
         self._send(_END, b"+" if has_offspring else b"")
 
     def next_claim(self) -> Any:
-        """Return the next claim that the coordinator grants, None after the last one."""
+        """Return the next claim, None after the last one."""
         while not self._claims:
             self._receive()
         return self._claims.popleft()
 
     def free_spool(self) -> int:
-        """Return the descriptor of the spool, empty."""
+        """Wait for the coordinator to free the spool; return its descriptor."""
         if self._spool is None:
             self._spool = _new_spool()
         while not self._is_spool_free:
@@ -143,7 +139,7 @@ class WorkerEnd:
         try:
             n = socket.send_fds(self._socket, [data], descriptors) if descriptors else 0
             self._socket.sendall(memoryview(data)[n:])
-        except OSError as error:  # it is gone, or user code has closed or replaced the socket
+        except OSError as error:  # gone, or user code has closed or replaced the socket
             raise PeerGone from error
 
     def _read(self, nbytes: int) -> bytearray:
@@ -161,14 +157,13 @@ class WorkerEnd:
 
 
 class _Outgoing:
-    """The file that a report is pickled to; it moves to the spool when it gets large."""
+    """The file that a report is pickled to: in memory, or in the spool once it gets large."""
 
     def __init__(self, end: WorkerEnd) -> None:
         self.parts: list[bytes] = []
-        self.is_spooled = False
+        self.spool: int | None = None
         self._end = end
         self._nbytes = 0
-        self.spool = -1
 
     def write(self, data: Any) -> int:
         """Take bytes, or any buffer, as a file does."""
@@ -177,37 +172,34 @@ class _Outgoing:
         if self._nbytes <= INLINE_MAX_NBYTES:
             self.parts.append(bytes(view))
             return len(view)
-        if not self.is_spooled:
+        if self.spool is None:
             self.spool = self._end.free_spool()
-            self.is_spooled = True
             for part in self.parts:
                 _write_all(self.spool, memoryview(part))
         _write_all(self.spool, view)
         return len(view)
 
     def check(self) -> None:
-        """Unpickle what was written; raise what the coordinator would have met."""
-        if not self.is_spooled:
+        """Unpickle what was written; raise what the coordinator would meet."""
+        if self.spool is None:
             pickle.loads(b"".join(self.parts))
-            return
-        _load_spool(self.spool)
+        else:
+            _load_spool(self.spool)
 
 
 class CoordinatorEnd:
-    """The coordinator's end of a socket, which does not block.
+    """The coordinator's end of a socket: non-blocking.
 
     Attributes
     ----------
     socket : socket.socket
         To be polled.
     is_at_end : bool
-        Whether nothing further can be read.
+        Whether the worker's end is closed.
     is_drained : bool
         Whether the last `read` has found nothing.
-    has_ended : bool
-        Whether the worker has said that no further report will come.
-    has_offspring : bool
-        Whether it has said then that it leaves children.
+    has_ended, has_offspring : bool
+        Whether the worker has said that no further report will come; that it leaves children.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -223,13 +215,7 @@ class CoordinatorEnd:
         self._spool: Descriptor | None = None
 
     def read(self) -> list[Frame]:
-        """Return the frames that are there, at most about `_READ_NBYTES` of them.
-
-        Raises
-        ------
-        ProtocolError
-            If these are not ours.
-        """
+        """Return the frames that are there, at most about `_READ_NBYTES` of them."""
         try:
             data, ancillary, flags, _ = self.socket.recvmsg(
                 _READ_NBYTES, _DESCRIPTOR_SPACE, _CLOSE_ON_EXEC
@@ -274,7 +260,7 @@ class CoordinatorEnd:
         return kind, body, descriptors
 
     def load(self, frame: Frame) -> Any:
-        """Return the report of a frame; None where the frame has none."""
+        """Return the report of a frame, None for the end."""
         kind, body, descriptors = frame
         if kind == _END:
             return None
@@ -294,7 +280,7 @@ class CoordinatorEnd:
             self.flush()
 
     def send(self, claim: Any) -> None:
-        """Send a claim, as far as the socket takes it now."""
+        """Send a claim, as far as the socket takes it now; see `flush`."""
         try:
             body = pickle.dumps(claim, 5)
         except Exception as error:
@@ -307,7 +293,7 @@ class CoordinatorEnd:
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits, as far as the socket takes it now; nothing to a dead worker."""
+        """Send what is left, as far as the socket takes it now; drop it if the worker is dead."""
         try:
             while self._outgoing:
                 n = self.socket.send(memoryview(self._outgoing)[: 4 * _READ_NBYTES])
@@ -319,7 +305,7 @@ class CoordinatorEnd:
 
     @property
     def has_unsent(self) -> bool:
-        """Return whether something waits for the socket to take it."""
+        """Return whether something is left for `flush`."""
         return bool(self._outgoing)
 
     def close(self) -> None:
@@ -331,14 +317,11 @@ class CoordinatorEnd:
         self._descriptors.clear()
 
 
-_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-
-
 def _new_spool() -> int:
     try:
         return above_streams(os.memfd_create("sharedarray-spool", os.MFD_CLOEXEC))
     except (AttributeError, OSError):  # another platform, an old kernel, seccomp
-        import tempfile  # 2 ms, which nearly nobody needs to spend
+        import tempfile  # takes 2 ms, and is rarely needed
 
         with tempfile.TemporaryFile(buffering=0) as file:
             return above_streams(os.dup(file.fileno()))
