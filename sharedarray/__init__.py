@@ -33,7 +33,8 @@ from sharedarray.errors import (
 )
 from sharedarray.files.fromfile import fromfile
 from sharedarray.files.fromfiles import fromfiles
-from sharedarray.files.npy import load, save
+from sharedarray.files.load import load
+from sharedarray.files.npy import save
 from sharedarray.files.tofile import tofile
 from sharedarray.functions import (
     all,

@@ -9,7 +9,8 @@ import numpy as np
 
 import sharedarray
 from benchmarks.common import WORKERS, data, ratio, set_workers, skip_unless_full
-from sharedarray.files.npy import load, save
+from sharedarray.files.load import load
+from sharedarray.files.npy import save
 from sharedarray.files.tofile import tofile
 from sharedarray.memory.fromiter import fromiter
 

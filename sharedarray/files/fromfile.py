@@ -12,12 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from sharedarray.files.handles import has_own_descriptor, is_path, unwrapped
-from sharedarray.files.progress import (
-    Progress,
-    check_progress,
-    reporting_bytes,
-)
+from sharedarray.files.handles import bytes_of, is_path, own_file
+from sharedarray.files.progress import Progress, check_progress, reporting_bytes
 from sharedarray.files.streams import is_stream, read_stream
 from sharedarray.functions.inputs import by_dask
 from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
@@ -28,7 +24,7 @@ from sharedarray.memory.building import shortened, unlinked_on_error
 from sharedarray_ops.files import reading
 from sharedarray_ops.pool import Pool
 
-__all__ = ["fromfile"]
+__all__ = ["fromfile", "in_shared_memory", "read_into"]
 
 
 def fromfile(
@@ -52,18 +48,7 @@ def fromfile(
     Parameters
     ----------
     file : str, bytes, path-like or file object
-        A file object must read a file, pipe or socket itself: its position is advanced to behind
-        what was read.
-    dtype : data-type, default float64
-        Of one item; without Python objects.
-    count : int, default -1
-        Items to read; negative: all that are left, of a stream all until it ends.
-    sep : str, default ''
-        Not empty: the file is text, which `numpy.fromfile` reads.
-    offset : int, default 0
-        Bytes to skip, from the start of a path or from the position of a file object.
-    like : array_like, optional
-        As for `numpy.fromfile`; of no effect unless it is of a foreign array type.
+        A file object must read a file, pipe or socket itself, in binary mode (TypeError).
     strict : bool, default False
         Raise EOFError where NumPy gives a shorter array: fewer than `count` items are left, or part
         of an item is.
@@ -73,55 +58,24 @@ def fromfile(
         Read past the page cache, which pays for files that are read once and are not in it. Where
         the file system refuses, the file is read through the page cache.
     chunks : int, str or tuple, optional
-        Returns a dask array with chunks of so many items, see `dask.array.from_array`: each block
-        is read when and where it is computed, which has to see the same path. A block that is no
-        longer all there raises EOFError.
+        Return a dask array with chunks of so many items, see `dask.array.from_array`: each block
+        is read when and where it is computed, at the same path; EOFError if it has become shorter.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
+        Default: as many threads as `get_num_workers()`.
     progress : bool or callable, optional
         True shows a bar (tqdm); a callable is called in the caller with the number of bytes done,
-        at most 256 times where it is known how many there will be.
-
-    Returns
-    -------
-    SharedArray
-        Of shape ``(n,)``, with the shape of a subarray dtype appended; `dtype` as given, byte order
-        included.
-
-    Raises
-    ------
-    OSError
-        From opening or reading, and for a negative `offset` in a stream.
-    EOFError
-        See `strict`.
-    TypeError
-        For file objects that are no files of their own, such as BytesIO or gzip, or are opened in
-        text mode, and where `numpy.fromfile` raises it.
-    BlockingIOError
-        For pipes that do not wait for data.
-    ValueError
-        Where `numpy.fromfile` raises it: dtypes with objects, items of 0 bytes, positions beyond
-        the end of the file.
-    ImportError
-        If ``progress=True`` and tqdm is not installed.
-
-    See Also
-    --------
-    fromfiles : many files, one array.
+        at most 256 times if their number is known. Its exception ends the reading.
 
     Notes
     -----
-    In parallel from 16 MiB of a regular file, by `sharedarray_ops.files.reading`: `preadv`, a chunk
-    of 8 MiB at a time. No extra memory; with `direct` 2 MiB for each worker where the items of the
-    array lie at other multiples of 4096 bytes than in the file. A file that shrinks while it is
-    read gives what was there.
+    Otherwise as `numpy.fromfile`. In parallel from 16 MiB of a regular file: `preadv`, a chunk of
+    8 MiB at a time. No extra memory; with `direct` 2 MiB a worker where items lie at other
+    multiples of 4096 bytes in memory than in the file. A file that shrinks while it is read gives
+    what was there.
 
-    Pipes, FIFOs and sockets, which NumPy does not read, are read in the caller: all until the end,
-    then the extra memory is 64 MiB, or just `count` items. Opening the path of a FIFO waits for who
-    writes to it. Everything else `numpy.fromfile` reads, then it is copied.
-
-    A callable for `progress` that raises ends the reading. A pool that is no `MapReduce` tells how
-    far it is when it is done.
+    Pipes, FIFOs and sockets, which NumPy does not read, are read in the caller, blocking: `count`
+    items, or all until the end, with 64 MiB of extra memory. Everything else, text included, is
+    read by `numpy.fromfile` and copied.
 
     Examples
     --------
@@ -135,8 +89,8 @@ def fromfile(
     check_pool(pool)
     check_progress(progress)
     if chunks is not None:
-        refused: dict[str, Any] = {"like": like, "name": name, "reserve": reserve or None}
-        return by_dask("fromfile")(  # type: ignore[no-any-return]  # a dask array
+        read = by_dask("fromfile")
+        return read(  # type: ignore[no-any-return]  # a dask array
             file,
             dtype,
             count,
@@ -147,13 +101,15 @@ def fromfile(
             direct=direct,
             pool=pool,
             progress=progress or None,
-            **refused,
+            like=like,
+            name=name,
+            reserve=reserve or None,
         )
     where: dict[str, Any] = {"name": name, "reserve": reserve}
     request = None
     if sep != "" or like is not None:
         found = np.fromfile(file, dtype, count, sep, offset, like=like)
-        result = _in_shared_memory(found, progress, **where)
+        result = in_shared_memory(found, progress, **where)
     else:
         with _opened(file) as handle:
             wanted, items, skip = np.dtype(dtype), operator.index(count), operator.index(offset)
@@ -162,13 +118,15 @@ def fromfile(
                 result, n_left_over = read_stream(handle, wanted, items, skip, progress, **where)
                 request = _Request(wanted, 0, len(result), n_left_over)
             elif (request := _request(handle, status, wanted, items, skip)) and request.is_large:
-                out = creation.empty(request.n_items, wanted, **where)
+                result = creation.empty(request.n_items, wanted, **where)
                 with unlinked_on_error(name):
-                    workers = pool_for(pool)
-                    result = _read(handle, request, out, workers, progress, direct, name)
+                    n_read = read_into(result, handle, request.start, pool, progress, direct=direct)
+                    result = shortened(result, n_read // wanted.itemsize, name)
+                    # To where NumPy leaves it: behind the last whole item.
+                    handle.seek(request.start + len(result) * wanted.itemsize)
             else:
                 found = np.fromfile(handle, dtype, count, offset=offset)
-                result = _in_shared_memory(found, progress, **where)
+                result = in_shared_memory(found, progress, **where)
     if strict:
         with unlinked_on_error(name):
             _check_complete(file, result, request, count)
@@ -184,62 +142,45 @@ class _Request(NamedTuple):
     n_left_over: int
 
     @property
-    def nbytes(self) -> int:
-        """Return how many bytes to read."""
-        return self.n_items * self.dtype.itemsize
-
-    @property
     def is_large(self) -> bool:
         """Return whether it pays to read in parallel."""
-        return pays(self.nbytes, MIN_FROMFILE)
+        return pays(self.n_items * self.dtype.itemsize, MIN_FROMFILE)
 
 
 def _request(
     handle: Any, status: os.stat_result, dtype: np.dtype[Any], count: int, offset: int
 ) -> _Request | None:
-    """Return what to read, or None where NumPy has to: no regular file, or an error to raise."""
+    """Return what to read; None if it is left to NumPy: no regular file, or an error to raise."""
     if not stat.S_ISREG(status.st_mode) or dtype.hasobject or not dtype.itemsize:
-        return None
-    if count > sys.maxsize:
         return None
     start = handle.tell() + offset
     n_bytes = status.st_size - start
-    if start < 0 or n_bytes < 0:
+    if count > sys.maxsize or start < 0 or n_bytes < 0:
         return None
     n_items, n_left_over = divmod(n_bytes, dtype.itemsize)
     return _Request(dtype, start, n_items if count < 0 else min(count, n_items), n_left_over)
 
 
-def _read(
+def read_into(
+    out: SharedArray,
     handle: Any,
-    request: _Request,
-    result: SharedArray,
-    pool: Pool,
+    start: int,
+    pool: Pool | None,
     progress: Progress,
-    direct: bool,
-    name: str | None,
-) -> SharedArray:
-    """Read in parallel; move the position of `handle` as NumPy would."""
-    itemsize = request.dtype.itemsize
-    with numpy_errors(), reporting_bytes(progress, request.nbytes) as reports:
-        n_read = reading.read(
-            handle.fileno(),
-            request.start,
-            result.view(np.ndarray).reshape(-1).view(np.uint8),
-            reports.watching(pool),
-            pages.populator(result),
-            direct=direct,
-        )
-    whole = shortened(result, n_read // itemsize, name)
-    handle.seek(request.start + len(whole) * itemsize)
-    return whole
+    *,
+    direct: bool = False,
+) -> int:
+    """Fill a new array from byte `start` of a file on, in parallel; return the bytes read."""
+    with numpy_errors(), reporting_bytes(progress, out.nbytes) as reports:
+        workers, touch = reports.watching(pool_for(pool)), pages.populator(out)
+        return reading.read(handle.fileno(), start, bytes_of(out), workers, touch, direct=direct)
 
 
-def _in_shared_memory(
+def in_shared_memory(
     found: NDArray[Any], progress: Progress, *, name: str | None, reserve: bool
 ) -> SharedArray:
-    """Copy what NumPy has read at once, and tell how much that was."""
-    # In an array of NumPy's own class there is no shared memory to be found.
+    """Copy what NumPy has read at once, and report its size."""
+    # An array of NumPy's own class is not in shared memory: it need not be looked for.
     make = creation.copy if type(found) is np.ndarray else creation.asarray
     result = make(found, name=name, reserve=reserve)
     if progress is None:
@@ -250,7 +191,7 @@ def _in_shared_memory(
 
 
 def _check_complete(file: Any, result: SharedArray, request: _Request | None, count: int) -> None:
-    """Raise EOFError where the file has not given all that was asked for."""
+    """Raise EOFError if the file has fewer items than asked for, or part of an item."""
     if count >= 0 and len(result) < count:
         raise EOFError(f"expected {count} items of {result.dtype}, found {len(result)} in {file!r}")
     if request is None or count >= 0:
@@ -267,15 +208,8 @@ def _check_complete(file: Any, result: SharedArray, request: _Request | None, co
 
 
 def _opened(file: Any) -> AbstractContextManager[Any]:
-    """Open a path; check that a file object reads its own descriptor, and flush it."""
+    """Open a path; check and flush a file object."""
     if is_path(file):
         return open(file, "rb", buffering=0)  # noqa: PTH123 - bytes paths too
-    handle = unwrapped(file)
-    if not has_own_descriptor(handle):
-        raise TypeError(
-            f"fromfile reads files, and {type(file).__name__} is none: its descriptor, if it has "
-            "one, gives other bytes than it does (compressed ones, say). Use "
-            "sharedarray.array(numpy.frombuffer(file.read(), dtype)), or a file opened with 'rb'"
-        )
-    handle.flush()
-    return nullcontext(handle)
+    instead = "sharedarray.array(numpy.frombuffer(file.read(), dtype))"
+    return nullcontext(own_file(file, "fromfile", instead))

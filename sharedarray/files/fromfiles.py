@@ -1,4 +1,4 @@
-"""fromfiles: many files, one array.
+"""fromfiles: many files into one array.
 
 ::
 
@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from sharedarray.files.handles import bytes_of
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
 from sharedarray.files.streams import check_readable
 from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
@@ -60,8 +61,7 @@ def fromfiles(
     offset : int, default 0
         Bytes to skip at the start of each file: its header.
     strict : bool, default False
-        Raise EOFError where `numpy.fromfile` would give a shorter array for a file: it has fewer
-        than `count` items, or a part of an item.
+        Raise EOFError for a file that has fewer than `count` items, or a part of an item.
     name, reserve
         As in `empty`.
     direct, pool, progress
@@ -77,16 +77,15 @@ def fromfiles(
     Raises
     ------
     OSError
-        From opening or reading a file, which it names: for missing files, directories and what is
-        no regular file before anything is read. For a negative `offset`.
+        From opening or reading a file, which it names. Missing and irregular files are found before
+        anything is read. For a negative `offset`.
     EOFError
-        See `strict`. It names the file; unless the file has shrunk meanwhile, before anything is
-        read.
+        See `strict`. It names the file.
     TypeError
         If `paths` is one path, or has something else.
     ValueError
-        If there are no paths, an `offset` is an item or more beyond the end of a file of which all
-        is to be read, and for the dtypes for which `numpy.fromfile` raises it.
+        If there are no paths, if `offset` is an item or more beyond the end of a file and `count`
+        negative, and for dtypes with Python objects or of 0 bytes.
     ImportError
         If ``progress=True`` and tqdm is not installed.
 
@@ -96,13 +95,12 @@ def fromfiles(
 
     Notes
     -----
-    The output is cut into chunks of 8 MiB and at most 64 files, so that few large files are shared
-    out as well as many small ones. A worker opens one file after the other, so that there may be
-    more of them than descriptors. In parallel from 16 MiB of all files; by default, too, only if
-    they have 64 KiB in the mean, since opening a file takes longer than to read a smaller one. The
-    caller asks for all sizes before; a file of unknown size, as in ``/proc``, counts as empty. A
-    file that shrinks while it is read gives what was there. Extra memory: a few hundred bytes a
-    path.
+    In parallel from 16 MiB of all files; without a `pool` only if they have 64 KiB in the mean,
+    since opening a smaller file takes longer than reading it. The output is cut into chunks of
+    8 MiB and at most 64 files. A worker opens one file after the other, so that there may be more
+    files than descriptors. All sizes are asked for first; a file of unknown size, as in ``/proc``,
+    counts as empty, and one that shrinks while it is read gives what was there. Extra memory: a few
+    hundred bytes a path.
 
     Examples
     --------
@@ -124,7 +122,7 @@ def fromfiles(
     n_items = _n_items(names, item.itemsize, count, offset, strict)
     ends = np.cumsum(n_items) * item.itemsize
     out = creation.empty(int(n_items.sum()), item, name=name, reserve=reserve)
-    raw = out.view(np.ndarray).reshape(-1).view(np.uint8)
+    raw = bytes_of(out)
     are_large = pool is not None or raw.size >= MIN_FILE * len(names)
     is_parallel = are_large and pays(raw.size, MIN_FROMFILE)
     workers = pool_for(pool if is_parallel else None, parallel=is_parallel)
@@ -151,11 +149,11 @@ def _names(paths: Iterable[FileName]) -> list[str | bytes]:
 def _n_items(
     names: Sequence[str | bytes], itemsize: int, count: int, offset: int, strict: bool
 ) -> NDArray[np.int64]:
-    """Return how many items to read of each file, after having opened each of them."""
+    """Open each file and return how many items to read of it."""
     found = []
     for name in names:
         n_bytes = _size(name) - offset
-        if n_bytes <= -itemsize and count < 0:  # as np.fromfile, which finds 0 items before that
+        if n_bytes <= -itemsize and count < 0:  # np.fromfile, too, finds 0 items before that
             raise ValueError(f"offset {offset} is {-n_bytes} bytes beyond the end of {name!r}")
         n_items, n_left_over = divmod(max(0, n_bytes), itemsize)
         if strict and n_items < count:
@@ -199,7 +197,7 @@ def _closed_up(raw: NDArray[np.uint8], ends: NDArray[np.int64], n_valid: NDArray
     stop = 0
     for start, size in zip(starts.tolist(), n_valid.tolist(), strict=True):
         if start > stop:
-            # NumPy copies what it moves onto itself: a block at a time.
+            # NumPy buffers a copy within one array: a block at a time.
             for part in blocks(0, size, reading.CHUNK):
                 raw[stop + part.start : stop + part.stop] = raw[start + part.start :][: part.size]
         stop += size

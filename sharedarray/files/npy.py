@@ -1,38 +1,36 @@
-"""save and load: NumPy's own files (.npy), to and from shared memory."""
+"""NumPy's own file format (.npy): its header, and save.
+
+Headers are written and parsed by `numpy.lib.format`, through what is public of it.
+"""
 
 from __future__ import annotations
 
+import io
+import math
 import os
-from contextlib import ExitStack
-from typing import Any
+import struct
+import sys
+import tokenize
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.lib import format as npy
+from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.files.handles import has_own_descriptor, is_path, unwrapped
-from sharedarray.files.npyformat import (
-    MAX_HEADER_SIZE,
-    Header,
-    bytes_of,
-    header_of,
-    read_header,
-)
-from sharedarray.files.npz import NpzFile
-from sharedarray.files.progress import Progress, check_progress, reporting_bytes
+from sharedarray.files.handles import is_path
+from sharedarray.files.progress import Progress, check_progress
 from sharedarray.files.tofile import output, write_out
 from sharedarray.functions.inputs import plain
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
-from sharedarray.functions.thresholds import MIN_FROMFILE, pays
-from sharedarray.memory import creation, pages
+from sharedarray.functions.pools import check_pool
 from sharedarray.memory.array import SharedArray
-from sharedarray.memory.building import unlinked_on_error
-from sharedarray_ops.files import reading
+from sharedarray.memory.creation import empty
 from sharedarray_ops.pool import Pool
 
-__all__ = ["load", "save"]
+__all__ = ["MAX_HEADER_SIZE", "Header", "read_header", "refuse_pickles", "save"]
 
-# How zip files begin, the second one those without members.
-_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
+# Characters; NumPy's own limit, since to evaluate a longer literal is not safe.
+MAX_HEADER_SIZE = 10_000
 
 
 def save(
@@ -47,30 +45,15 @@ def save(
 
     Parameters
     ----------
-    file : str, path-like or file object
-        As for `tofile`; ``.npy`` is appended to a path that does not end so.
-    arr : array_like
-        The data.
     allow_pickle : bool, default False
-        Only False, unlike NumPy's default.
+        Only False: Python objects cannot be in shared memory (ValueError).
     pool, progress
-        As for `tofile`.
-
-    Raises
-    ------
-    ValueError
-        For dtypes with Python objects, and if `allow_pickle` is True.
-    OSError, TypeError, ImportError
-        As `tofile`.
-
-    See Also
-    --------
-    load, tofile, numpy.save
+        As in `tofile`.
 
     Notes
     -----
-    The file has the bytes that `numpy.save` writes. An array in Fortran order is written as it
-    lies. All else is as with `tofile`: the file of a path appears when it is complete.
+    Otherwise as `numpy.save`, with the same bytes. Files, thresholds and extra memory as in
+    `tofile`; an array in Fortran order is written as it lies.
 
     Examples
     --------
@@ -82,9 +65,9 @@ def save(
     """
     check_pool(pool)
     check_progress(progress)
-    _refuse_pickles(allow_pickle, "save")
+    refuse_pickles(allow_pickle, "save")
     array = plain(arr)
-    header = header_of(array)
+    header = _header_of(array)
     if is_path(file):
         file = os.fspath(file)
         file = file if file.endswith(".npy") else file + ".npy"
@@ -93,111 +76,8 @@ def save(
         write_out(handle, header, in_file_order, pool, progress)
 
 
-def load(
-    file: Any,
-    mmap_mode: None = None,
-    allow_pickle: bool = False,
-    *,
-    max_header_size: int = MAX_HEADER_SIZE,
-    name: str | None = None,
-    reserve: bool = False,
-    pool: Pool | None = None,
-    progress: Progress = None,
-) -> SharedArray | NpzFile:
-    """Read an array from a file of NumPy's format into shared memory, in parallel.
-
-    Parameters
-    ----------
-    file : str, bytes, path-like or file object
-        A .npy or .npz file. A file object must read a file itself: its position is advanced to
-        behind the array.
-    mmap_mode : None
-        Only None: the array is in memory.
-    allow_pickle : bool, default False
-        Only False.
-    max_header_size : int, default 10000
-        Characters of the longest header to trust.
-    name, reserve
-        As in `empty`; not for .npz files.
-    pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
-    progress : bool or callable, optional
-        True shows a bar (tqdm); a callable is called in the caller with the number of bytes done,
-        at most 256 times.
-
-    Returns
-    -------
-    SharedArray or NpzFile
-        The array, of the shape, dtype and order that it was saved with. Of an .npz file a mapping
-        from names to arrays, which keeps the file open and reads each when it is asked for.
-
-    Raises
-    ------
-    EOFError, ValueError
-        As `numpy.load`: if the file is empty, of another format, not complete, or of Python
-        objects. ValueError also if `mmap_mode` or `allow_pickle` is given, or a `name` for
-        an archive.
-    OSError
-        From opening or reading, and for pipes.
-    TypeError
-        For file objects that are no files of their own, such as BytesIO or gzip.
-    zipfile.BadZipFile
-        If an .npz file is damaged.
-    MemoryError
-        If there is not enough memory.
-    ImportError
-        If ``progress=True`` and tqdm is not installed.
-
-    See Also
-    --------
-    save, fromfile, numpy.load
-
-    Notes
-    -----
-    In parallel from 16 MiB, by `sharedarray_ops.files.reading`, without extra memory. Everything
-    else `numpy.load` reads, then it is copied.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile, numpy, sharedarray
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "three.npy")
-    ...     numpy.save(path, [1, 2, 3])
-    ...     sharedarray.load(path)
-    SharedArray([1, 2, 3])
-    """
-    check_pool(pool)
-    check_progress(progress)
-    _refuse_pickles(allow_pickle, "load")
-    if mmap_mode is not None:
-        raise ValueError(
-            "load reads into shared memory: for a mapping of the file use numpy.load(file, "
-            f"mmap_mode={mmap_mode!r})"
-        )
-    with ExitStack() as stack:
-        handle = file if not is_path(file) else stack.enter_context(open(file, "rb"))  # noqa: PTH123
-        handle = _checked(handle)
-        start = handle.tell()
-        begin = handle.read(len(_ARCHIVES[0]))
-        handle.seek(start)
-        if begin in _ARCHIVES:
-            if name is not None or reserve:
-                raise ValueError("an .npz file may have many arrays: name= and reserve= are of one")
-            archive = NpzFile(handle, is_path(file), max_header_size, pool, progress)
-            stack.pop_all()  # the archive has the file now
-            return archive
-        header = read_header(handle, max_header_size)
-        if header is None or not pays(header.nbytes, MIN_FROMFILE):
-            handle.seek(start)
-            found = np.load(handle, allow_pickle=False, max_header_size=max_header_size)
-            result = creation.asarray(found, name=name, reserve=reserve)
-            with reporting_bytes(progress, result.nbytes) as reports:
-                reports.add(result.nbytes)
-            return result
-        return _read(handle, header, pool_for(pool), progress, name, reserve)
-
-
-def _refuse_pickles(allow_pickle: bool, function: str) -> None:
+def refuse_pickles(allow_pickle: bool, function: str) -> None:
+    """Raise ValueError if `allow_pickle` is given."""
     if allow_pickle:
         raise ValueError(
             "Python objects cannot be in shared memory, and a pickle may run any code: "
@@ -205,50 +85,89 @@ def _refuse_pickles(allow_pickle: bool, function: str) -> None:
         )
 
 
-def _checked(handle: Any) -> Any:
-    """Check that a file object reads its own descriptor, and flush it."""
-    handle = unwrapped(handle)
-    if not has_own_descriptor(handle, sockets=False):
-        raise TypeError(
-            f"load reads files, and {type(handle).__name__} is none: its descriptor, if it has "
-            "one, gives other bytes than it does (compressed ones, say). Use "
-            "sharedarray.asarray(numpy.load(file)), or a file opened with 'rb'"
-        )
-    handle.flush()
-    return handle
+class _HeaderIsWritten(Exception):  # noqa: N818 - no error
+    pass
 
 
-def _read(
-    handle: Any,
-    header: Header,
-    pool: Pool,
-    progress: Progress,
-    name: str | None,
-    reserve: bool,
-) -> SharedArray:
-    """Read in parallel what follows a header; move the position of `handle` behind it."""
-    start = handle.tell()
-    n_there = os.fstat(handle.fileno()).st_size - start
-    if n_there < header.nbytes:
-        raise _too_short(header, n_there)
-    out = header.new_array(name, reserve)
-    with (
-        unlinked_on_error(name),
-        numpy_errors(),
-        reporting_bytes(progress, header.nbytes) as reports,
-    ):
-        target, touch = bytes_of(out), pages.populator(out)
-        n_read = reading.read(handle.fileno(), start, target, reports.watching(pool), touch)
-        if n_read < header.nbytes:
-            raise _too_short(header, n_read)
-    handle.seek(start + header.nbytes)
-    return out
+class _HeaderOnly:
+    """A file that keeps what is written first, and ends the writing with it."""
+
+    header = b""
+
+    def write(self, data: bytes) -> None:
+        self.header = data
+        raise _HeaderIsWritten
 
 
-def _too_short(header: Header, n_bytes: int) -> ValueError:
-    itemsize = header.dtype.itemsize
-    return ValueError(
-        "Failed to read all data for array. "
-        f"Expected {header.shape} = {header.nbytes // itemsize} elements, could only read "
-        f"{max(0, n_bytes) // itemsize} elements. (file seems not fully written?)"
-    )
+def _header_of(array: NDArray[Any]) -> bytes:
+    """Return what `numpy.save` writes before the data.
+
+    Raises
+    ------
+    ValueError
+        If the elements are Python objects, or of a dtype that a package has defined.
+    """
+    if array.dtype.hasobject:
+        raise ValueError("Object arrays cannot be saved when allow_pickle=False")
+    if not type(array.dtype)._legacy:  # as NumPy asks itself
+        raise ValueError("User-defined dtypes cannot be saved when allow_pickle=False")
+    file = _HeaderOnly()
+    with suppress(_HeaderIsWritten):
+        # The oldest version of the format that has room for it, which only this function finds.
+        npy.write_array(file, array, allow_pickle=False)
+    return file.header
+
+
+class Header(NamedTuple):
+    """What a header says."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Return how many bytes follow."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def new_array(self, name: str | None = None, reserve: bool = False) -> SharedArray:
+        """Return an array for what follows."""
+        order = "F" if self.is_fortran else "C"
+        return empty(self.shape, self.dtype, order, name=name, reserve=reserve)  # type: ignore[arg-type]
+
+
+def read_header(file: Any, max_header_size: int) -> Header | None:
+    """Read a header and move the position of `file` behind it.
+
+    None if it is left to NumPy: no header, or one of Python objects, empty items or nonsense.
+    """
+    try:
+        version = npy.read_magic(file)
+        if version == (1, 0):
+            found = npy.read_array_header_1_0(file, max_header_size)
+        elif version == (2, 0):
+            found = npy.read_array_header_2_0(file, max_header_size)
+        elif version == (3, 0):
+            found = _read_header_3_0(file, max_header_size)
+        else:
+            return None
+    except (ValueError, SyntaxError, TypeError, tokenize.TokenError, UnicodeError):
+        return None
+    header = Header(*found)
+    is_odd = header.dtype.hasobject or not header.dtype.itemsize or min(header.shape, default=0) < 0
+    return None if is_odd or header.nbytes > sys.maxsize else header
+
+
+def _read_header_3_0(file: Any, max_header_size: int) -> Any:
+    """Read a header in UTF-8 as one of version 2.0, for which there is a public function.
+
+    Only names of fields have letters beyond ASCII. They are string literals, where an escape means
+    the same.
+    """
+    (size,) = struct.unpack("<I", file.read(4))
+    text = file.read(size).decode()
+    if len(text) > max_header_size or len(text) < 2:
+        raise ValueError("too long")
+    escaped = text.encode("ascii", "backslashreplace")
+    older = io.BytesIO(struct.pack("<I", len(escaped)) + escaped)
+    return npy.read_array_header_2_0(older, len(escaped))

@@ -1,4 +1,4 @@
-"""How far a long read or write is, told to a callable or shown by a bar.
+"""Progress of a long read or write in bytes.
 
 ::
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sharedarray.workers.mapreduce import MapReduce
-from sharedarray.workers.progress import Progress, check_progress
+from sharedarray.workers.progress import Progress, check_progress, reporting
 from sharedarray_ops.pool import Pool
 
 Item = TypeVar("Item")
@@ -23,14 +23,13 @@ Result = TypeVar("Result")
 
 __all__ = ["Progress", "Reports", "check_progress", "reporting_bytes"]
 
-# How often a callable is called at most where the total is known; where it is not, after how many
-# bytes each.
+# Calls of a callable at most, if the total is known; otherwise bytes between two calls.
 MAX_REPORTS = 256
 REPORT_NBYTES = 8 << 20
 
 
 class Reports:
-    """Bytes done so far, told when they have grown by a step. Made by `reporting_bytes`."""
+    """Count the bytes done, and tell them when they have grown by a step."""
 
     def __init__(self, tell: Callable[[int], object] | None, n_bytes: int | None) -> None:
         self.n_done = 0
@@ -51,12 +50,12 @@ class Reports:
             self._tell(self.n_done)
 
     def watching(self, pool: Pool) -> Pool:
-        """Return `pool`, such that the results of its maps, bytes or lists of them, are added."""
+        """Return `pool`, with the results of its maps, bytes or lists of them, added here."""
         return pool if self._tell is None else _WatchedPool(pool, self)
 
 
 class _WatchedPool:
-    """A pool that adds the results to `reports`: as each arrives, where its `map` has `reduce`."""
+    """A pool that adds its results to `reports`, as each arrives if its `map` has `reduce`."""
 
     def __init__(self, pool: Any, reports: Reports) -> None:
         self._pool = pool
@@ -82,28 +81,11 @@ class _WatchedPool:
 
 @contextmanager
 def reporting_bytes(progress: Progress, n_bytes: int | None) -> Iterator[Reports]:
-    """Yield what counts bytes, and tells them; what is left is told at the end.
+    """Yield the `Reports` of `n_bytes` bytes, None if unknown; flush them at the end.
 
-    Parameters
-    ----------
-    progress : bool or callable, optional
-        True shows a bar (tqdm); a callable is called with the number of bytes done, which grows.
-        `check_progress` has let it pass.
-    n_bytes : int or None
-        How many there will be at most, if that is known.
-
-    Notes
-    -----
-    The exception of a callable comes out as it is, and ends the map that it is told about.
+    The exception of a callable ends the map in which it is called, and comes out as it is.
     """
-    if progress is True:
-        from tqdm.auto import tqdm  # an extra
-
-        with tqdm(total=n_bytes, unit="B", unit_scale=True, unit_divisor=1024) as bar:
-            reports = Reports(lambda n_done: bar.update(n_done - bar.n), n_bytes)
-            yield reports
-            reports.flush()
-    else:
-        reports = Reports(progress or None, n_bytes)
+    with reporting(progress, n_bytes, in_bytes=True) as tell:
+        reports = Reports(tell if progress else None, n_bytes)
         yield reports
         reports.flush()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sharedarray.files.handles import bytes_of
 from sharedarray.files.progress import Progress, Reports, reporting_bytes
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray
@@ -18,9 +19,9 @@ from sharedarray.memory.building import shortened, unlinked_on_error
 
 __all__ = ["check_readable", "is_stream", "read_stream"]
 
-# Bytes of private memory at a time, while nobody knows how much will come.
+# Bytes of private memory at a time while the size is not known.
 BLOCK = 64 << 20
-# Bytes to wait for between two reports of progress.
+# Bytes between two reports of progress.
 PIECE = 1 << 20
 
 
@@ -65,11 +66,11 @@ def read_stream(
     OSError
         If `offset` is negative, and from reading.
     BlockingIOError
-        If the stream does not wait for data.
+        If the stream is non-blocking.
 
     Notes
     -----
-    A counted read goes straight into shared memory. Else the blocks are kept in private memory
+    A counted read goes straight into shared memory. Otherwise blocks are kept in private memory
     until the size is known, and freed as they are copied: the extra memory is one block.
     """
     check_readable(dtype)
@@ -82,14 +83,14 @@ def read_stream(
         out = creation.empty(count, dtype, name=name, reserve=reserve)
         with unlinked_on_error(name), reporting_bytes(progress, out.nbytes) as reports:
             _drop(handle, offset)
-            n_items, n_left_over = divmod(_fill(handle, _bytes_of(out), reports), dtype.itemsize)
+            n_items, n_left_over = divmod(_fill(handle, bytes_of(out), reports), dtype.itemsize)
             return shortened(out, n_items, name), n_left_over
     with reporting_bytes(progress, None) as reports:
         _drop(handle, offset)
         blocks = _all_blocks(handle, reports)
     n_items, n_left_over = divmod(sum(block.size for block in blocks), dtype.itemsize)
     out = creation.empty(n_items, dtype, name=name, reserve=reserve)
-    _move(blocks, _bytes_of(out))
+    _move(blocks, bytes_of(out))
     return out, n_left_over
 
 
@@ -98,10 +99,6 @@ def _drop(handle: Any, n_bytes: int) -> None:
     room = np.empty(min(n_bytes, PIECE), np.uint8)
     while n_bytes and (n_dropped := _fill(handle, room[:n_bytes], None)):
         n_bytes -= n_dropped
-
-
-def _bytes_of(result: SharedArray) -> NDArray[np.uint8]:
-    return result.view(np.ndarray).reshape(-1).view(np.uint8)
 
 
 def _all_blocks(handle: Any, reports: Reports) -> list[NDArray[np.uint8]]:
@@ -116,7 +113,7 @@ def _all_blocks(handle: Any, reports: Reports) -> list[NDArray[np.uint8]]:
 
 
 def _move(blocks: list[NDArray[np.uint8]], out: NDArray[np.uint8]) -> None:
-    """Copy the beginning of `blocks` to `out`, and free each one as it is done."""
+    """Copy the beginning of `blocks` to `out`, and free each one when it is copied."""
     blocks.reverse()
     start = 0
     while blocks:

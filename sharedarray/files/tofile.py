@@ -1,4 +1,4 @@
-"""tofile, and what it shares with save: where the bytes go."""
+"""tofile, and its writing, which `save` uses, too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.files.handles import has_own_descriptor, is_path, unwrapped
+from sharedarray.files.handles import is_path, own_file
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
 from sharedarray.functions.inputs import by_dask, is_dask, plain
 from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
@@ -30,7 +30,7 @@ except ImportError:  # not on Windows
 
 __all__ = ["output", "tofile", "write_out"]
 
-# Bytes; of fewer the writing itself finds out soon enough whether there is space.
+# Bytes; a shorter write finds out soon enough by itself whether there is space.
 MIN_PREALLOCATED = 1 << 20
 
 
@@ -49,49 +49,29 @@ def tofile(
     Parameters
     ----------
     a : array_like or dask.array.Array
-        The data, written in C order. Of a dask array each block is written by who computes it, to
-        a path that all of them see.
+        Written in C order. Each block of a dask array is written where it is computed, to a path
+        that all workers see.
     file : str, bytes, path-like or file object
-        The file of a path is replaced by a new one when all is written. A file object must write to
-        a file, pipe or socket itself: it is written to at its position, or to its end if it is open
-        for appending, and its position is advanced.
-    sep : str, default ''
-        Not empty: text with this between the items, which NumPy writes.
-    format : str, default '%s'
-        Of the items of text.
+        A file object must write to a file, pipe or socket itself (TypeError).
+    sep, format : str
+        Text, with `sep` not empty, is written by NumPy.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
+        Default: as many threads as `get_num_workers()`.
     progress : bool or callable, optional
         True shows a bar (tqdm); a callable is called in the caller with the number of bytes done,
         at most 256 times.
 
-    Raises
-    ------
-    OSError
-        From opening or writing; for dtypes with Python objects; if there is not enough space
-        (ENOSPC), then before anything is written where the file system can tell.
-    TypeError
-        For file objects that are no files of their own, such as BytesIO or gzip, for masked arrays,
-        and where `ndarray.tofile` raises it.
-    ImportError
-        If ``progress=True`` and tqdm is not installed.
-
-    See Also
-    --------
-    fromfile, save, numpy.ndarray.tofile
-
     Notes
     -----
-    In parallel by `sharedarray_ops.files.writing`: from 64 MiB, or from 1 MiB of an array that does
-    not lie in C order, which needs 1 MiB of extra memory for each worker. Pipes, sockets and files
-    that are open for appending are written to by the caller.
+    Otherwise as `numpy.ndarray.tofile`. In parallel from 64 MiB, or from 1 MiB of an array that is
+    not in C order, with 1 MiB of extra
+    memory a worker. Pipes, sockets and files open for appending are written to by the caller.
 
-    A path has the old file until the new one is complete, whatever happens meanwhile; the new one
-    has its mode, and its owner where that is permitted. A symbolic link stays, and the file that it
-    leads to is replaced; other hard links keep the old file. There has to be space for both.
-    Devices and FIFOs are written to directly. A file object is written to in place: on an error, it
-    has a part. Nothing is forced onto the disk (fsync), as NumPy
-    does not: if the machine itself fails within seconds, new and old data may be lost.
+    The file of a path is replaced when the new one is complete; it keeps mode, and owner where that
+    is permitted. A symbolic link stays, and its target is replaced; other hard links keep the old
+    file. Both files need space at once; ENOSPC comes before anything is written where the file
+    system can tell. Devices, FIFOs and file objects are written to in place, so that an error
+    leaves a part. As with NumPy, nothing is forced onto the disk (fsync).
 
     Examples
     --------
@@ -124,9 +104,9 @@ def tofile(
 
 @contextmanager
 def output(file: Any, function: str) -> Iterator[Any]:
-    """Yield a file object that writes to a descriptor of its own and has nothing in its buffer.
+    """Yield a file object that writes to its own descriptor, with nothing in its buffer.
 
-    For a path it is that of a new file, which takes its place when the block ends without an error.
+    For a path, that of a new file, which replaces the old one if the block ends without an error.
     """
     if not is_path(file):
         yield _checked(file, function)
@@ -142,22 +122,17 @@ def output(file: Any, function: str) -> Iterator[Any]:
 
 
 def _checked(file: Any, function: str) -> Any:
-    """Check that a file object writes to its own descriptor, and flush it."""
-    handle = unwrapped(file)
-    if isinstance(handle, io.TextIOWrapper):
-        handle.flush()
-        if handle.seekable():  # what it has read ahead is dropped
-            handle.seek(handle.tell())
-        handle = handle.buffer
-    if not has_own_descriptor(handle):
-        raise TypeError(
-            f"{function} writes to files, and {type(file).__name__} is none: what is written to "
-            "its descriptor, if it has one, is not what would be written to it (compressed, say). "
-            "Use file.write(array.tobytes()), numpy.save for .npy, or a file opened with 'wb'"
-        )
+    """Return a file object that writes to its own descriptor, with nothing in its buffer."""
+    text = getattr(file, "file", file)
+    if isinstance(text, io.TextIOWrapper):
+        text.flush()
+        if text.seekable():  # drops what it has read ahead
+            text.seek(text.tell())
+        file = text.buffer
+    instead = "file.write(array.tobytes()), numpy.save for .npy"
+    handle = own_file(file, function, instead, "wb")
     if not handle.writable():
         raise io.UnsupportedOperation("not writable")
-    handle.flush()
     return handle
 
 
@@ -168,7 +143,7 @@ def write_out(
     pool: Pool | None,
     progress: Progress,
 ) -> None:
-    """Write a header and an array in C order to what `output` yields; move its position behind."""
+    """Write a header and an array in C order to what `output` yields, and move its position."""
     min_nbytes = MIN_TOFILE if array.flags.c_contiguous else MIN_TOFILE_COPIED
     workers = pool_for(pool) if pays(array.nbytes, min_nbytes) else Caller()
     n_bytes = len(header) + array.nbytes
@@ -189,9 +164,9 @@ def write_out(
 
 
 def _has_position(handle: Any) -> bool:
-    """Return whether bytes can be written where one says: to regular files, not at their end.
+    """Return whether bytes can be written at a position: a regular file, not open for appending.
 
-    Of a descriptor with O_APPEND, pwrite appends, whatever the position.
+    With O_APPEND, pwrite appends, whatever the position.
     """
     descriptor = handle.fileno()
     is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -201,7 +176,7 @@ def _has_position(handle: Any) -> bool:
 
 
 def _write_all(handle: Any, part: NDArray[np.uint8]) -> None:
-    """Write with the position of the file object, which a raw one may do bit by bit."""
+    """Write at the position of a file object; a raw one may write a part at a time."""
     done = 0
     while done < part.size:
         n_written = handle.write(part[done:].data)

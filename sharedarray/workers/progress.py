@@ -1,14 +1,17 @@
-"""Tell the user how far a map is."""
+"""How far long work is: a bar of tqdm, or calls of a callable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["Progress", "check_progress", "reporting"]
 
-# True for a bar, or what is called with the number of items done.
+# True for a bar; a callable is called with the number of items done.
 Progress = bool | Callable[[int], object] | None
+
+_IN_BYTES: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
 
 
 def check_progress(progress: Progress) -> None:
@@ -34,12 +37,14 @@ def check_progress(progress: Progress) -> None:
 
 
 @contextmanager
-def reporting(progress: Progress, n_items: int | None) -> Iterator[Callable[[int], object]]:
-    """Yield what is to be called with the number of items done, whenever it has grown."""
+def reporting(
+    progress: Progress, total: int | None, *, in_bytes: bool = False
+) -> Iterator[Callable[[int], object]]:
+    """Yield a function to call with the number of items, or bytes, done when it has grown."""
     if progress is True:
         from tqdm.auto import tqdm  # an extra
 
-        with tqdm(total=n_items) as bar:
+        with tqdm(total=total, **(_IN_BYTES if in_bytes else {})) as bar:
             yield lambda n_done: bar.update(n_done - bar.n)
     elif callable(progress):
         yield progress

@@ -15,8 +15,9 @@ from numpy.lib import format as npy
 
 import sharedarray
 from sharedarray import MapReduce, SharedArray
-from sharedarray.files import npy as module
-from sharedarray.files.npy import load, save
+from sharedarray.files import load as module
+from sharedarray.files.load import load
+from sharedarray.files.npy import save
 from tests.files.writing_support import names, small_files
 from tests.functions.support import Untouched
 from tests.ops.support import RecordingPool, assert_same_bits, each_pool, outcome

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sharedarray import SharedArray
-from sharedarray.files.npy import load
+from sharedarray.files.load import load
 from tests.files.writing_support import small_files
 from tests.ops.support import RecordingPool, assert_same_bits, outcome
 

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sharedarray.files import npy, npz
+from sharedarray.files import load
 from sharedarray.files import tofile as functions
 from sharedarray_ops.files import checksums, reading, writing
 
 DATA = np.random.default_rng(0).integers(0, 256, 4096, np.uint8)
 SMALL = {
-    npy: {"MIN_FROMFILE": 64},
-    npz: {"MIN_FROMFILE": 64, "PIECE": 50},
+    load: {"MIN_FROMFILE": 64, "PIECE": 50},
     functions: {"MIN_TOFILE": 64, "MIN_TOFILE_COPIED": 64},
     reading: {"CHUNK": 64},
     checksums: {"CHUNK": 64},
