@@ -49,11 +49,11 @@ from sharedarray.workers.crew import NextClaim, NothingYet, Report
 from sharedarray.workers.interrupts import signals_blocked
 from sharedarray.workers.primitives import TeamPrimitives
 from sharedarray.workers.process import (
-    Lifeline,
+    DeathPipe,
     check_fork,
     forking,
     leave,
-    settle_child,
+    prepare_child,
     streams_kept,
 )
 from sharedarray.workers.processes import ProcessCrew
@@ -116,7 +116,7 @@ class BlockCrew(ProcessCrew):
             self._block.enter_context(config.num_workers(share))
             stack.enter_context(streams_kept())
             self._forks = stack.enter_context(forks.recorded())
-            self._lifeline = Lifeline()
+            self._death_pipe = DeathPipe()
             self.__class__ = _ForkedCrew
             for rank in range(1, self._n_workers):
                 if self._fork_rank(rank):
@@ -143,8 +143,8 @@ class BlockCrew(ProcessCrew):
         """Prepare a child for the body of the block; a child that cannot be prepared ends here."""
         self.number = rank
         try:
-            if self._lifeline is not None:
-                settle_child(self._lifeline)
+            if self._death_pipe is not None:
+                prepare_child(self._death_pipe)
             if self._primitives is not None:
                 self._primitives.look = None
             # The coordinator kills the ranks when it learns of a failure: until then they go on.

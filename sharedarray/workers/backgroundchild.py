@@ -38,7 +38,7 @@ from typing import Any
 from sharedarray import forks
 from sharedarray.errors import WorkerDied, WorkerException
 from sharedarray.workers.crew import NothingYet, Report, Work
-from sharedarray.workers.interrupts import signals_blocked
+from sharedarray.workers.interrupts import call_into, signals_blocked
 from sharedarray.workers.process import check_fork
 from sharedarray.workers.processes import ProcessCrew
 from sharedarray.workers.reports import Failure, Results, text_of_traceback
@@ -81,8 +81,7 @@ class BackgroundChild(ProcessCrew):
         deadline = None if timeout is None else time.monotonic() + timeout
         taken: list[bool] = []
         try:
-            # One call of C: no interrupt comes between the lock and the note that it is taken.
-            taken.extend(map(self._waiting.acquire, [timeout != 0], [timeout or -1]))
+            call_into(taken, self._waiting.acquire, timeout != 0, timeout or -1)
             while taken[0] and self.outcome is None and self._happens_before(deadline):
                 self._take()
         finally:

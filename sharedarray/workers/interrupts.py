@@ -1,19 +1,48 @@
-"""Handlers of signals, held back where an exception out of one would lose something.
+"""Ctrl-C, or any exception out of a handler of a signal, and how nothing is lost by it.
+
+Python runs handlers in the main thread, after calls, at the begin of functions and in each round of
+a loop: nearly every line may raise KeyboardInterrupt, and so may the lines that clean up after it.
+
+Rejected
+    *``with`` and ``finally`` alone.* An interrupt may come between ``fd = os.open(...)`` and the
+    ``try``, and as `__exit__`, or a function called in ``finally``, begins: none of its lines runs.
+    *The signal mask alone.* The kernel gives the signal to another thread, which may be one of
+    BLAS, and Python runs the handler in the main thread all the same.
+    *Finalizers* (`__del__`, callbacks of weakref). Python prints what is raised in one, and drops
+    it: the Ctrl-C is lost.
+    *A handler of our own that sets a flag.* The program's own handler would not run, and its code,
+    or one long call of NumPy, does not look at flags.
+
+Chosen
+    *Held back*: `signals_blocked` around short passages that take or give back several things: a
+    fork, the end of a crew, a descriptor that travels.
+    *One call of C*: `call_into`, or `sharedarray.descriptor.opened`: taking one thing and noting it
+    is a single step.
+    *Noted, then taken*: what cleans up finds in a list or attribute what is about to be taken, and
+    can tell whether it was (`ProcessCrew._members`, `limited_threads`).
+    *Closed twice*: ``try: end()``, ``finally: end()``, in line, since a function for it could be
+    left out itself; the second `end` does nothing after a whole first one. It bears a Ctrl-C as the
+    first begins, and another one within it.
 
 Guarantees
-    Every signal that comes meanwhile has its handler called afterwards, also where the handler of
-    another one raises; and every handler that was set before is set again.
+    Every signal that comes within `signals_blocked` has its handler called afterwards, also where
+    the handler of another one raises; and every handler that was set before is set again.
+
+`tests/workers/faults/test_interrupt_everywhere.py` sends one at every place of these modules.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import starmap
+from typing import Any, TypeVar
 
-__all__ = ["block_handlers", "signals_blocked"]
+__all__ = ["block_handlers", "call_into", "signals_blocked"]
+
+T = TypeVar("T")
 
 # The signals that programs have handlers for, and that can wait for a moment. Not all there are: to
 # ask for the handler of each takes 0.1 ms.
@@ -31,8 +60,8 @@ _SIGNALS = {
 def signals_blocked() -> Iterator[set[Any]]:
     """Let no handler of a signal run in this thread for the length of the block; then all do.
 
-    Blocking is not enough: the kernel gives the signal to another thread, which may be one of BLAS,
-    and Python runs the handler in the main thread. There handlers are replaced by a note as well.
+    The main thread blocks the signals and replaces their handlers by a note, other threads block
+    them.
 
     Yields
     ------
@@ -74,3 +103,8 @@ def block_handlers() -> None:
     """Let no handler run in this thread any more: for a child that is about to end."""
     handled = {number for number in _SIGNALS if callable(signal.getsignal(number))}
     signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+
+
+def call_into(results: list[T], function: Callable[..., T], *args: Any) -> None:
+    """Append what a function of C returns to a list, in one step for interrupts."""
+    results.extend(starmap(function, [args]))

@@ -1,4 +1,4 @@
-r"""One forked child: its birth, how its parent watches and ends it, and what it does first.
+r"""One forked child: how its parent forks, watches and ends it, and what it does first.
 
 ::
 
@@ -6,23 +6,23 @@ r"""One forked child: its birth, how its parent watches and ends it, and what it
     ------                                      -----
     signals blocked
     flush, lock, fork ------------------------> close the parent's descriptors, default signal
-    signals unblocked                           handlers, lifeline, signals unblocked
+    signals unblocked                           handlers, death pipe, signals unblocked
     poll(sentinel) ...                          work()
     reap                  <-------------------  flush, os._exit
 
 Guarantees
     Nothing that the parent's caller wrote runs in the child but `work`: no code after the fork, no
     handler of a signal, no atexit function. A child dies with its parent, also when it is busy in
-    native code: when the last write end of the lifeline is closed, the kernel kills the readers
-    (``F_SETSIG``). A child is reaped once, by its own number; nobody else's children are touched.
+    native code: when the last write end of the death pipe is closed, the kernel kills the readers
+    (``F_SETSIG``). A child is reaped once, by its own number; children of others are not touched.
 
 Assumptions
-    Forks of ours exclude each other (`_fork_lock`), so no child inherits what another one's fork
-    has opened and not yet noted in `_parents_own`. Whoever forks on his own meanwhile may keep a
-    copy of a descriptor: therefore a child is watched by its pidfd, not by the end of a socket.
+    Forks of ours exclude each other (`_fork_lock`), so no child inherits what another fork has
+    opened and not yet noted by `close_in_children`. A fork of the program itself may keep a copy of
+    a descriptor: therefore a child is watched by its pidfd, not by the end of a socket.
 
 Ownership
-    `Process` owns the pidfd. `Lifeline` belongs to the one who starts the children.
+    `Process` owns the pidfd, the crew its `DeathPipe`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,13 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import starmap
 from typing import Any, NoReturn
 
 from sharedarray import forks
 from sharedarray.descriptor import Descriptor, above_streams, opened, pipe
 from sharedarray.errors import ForkInThreadsWarning
 from sharedarray.lazy import load_for_workers
-from sharedarray.workers.interrupts import signals_blocked
+from sharedarray.workers.interrupts import call_into, signals_blocked
 
 try:
     import fcntl
@@ -55,22 +54,22 @@ except ImportError:  # not on Windows, where there is no fork either
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "Lifeline",
+    "DeathPipe",
     "Process",
     "check_fork",
+    "close_in_children",
     "flush_streams",
     "forking",
     "leave",
-    "parents_own",
-    "settle_child",
+    "prepare_child",
     "streams_kept",
 ]
 
 _F_SETSIG = 10  # Linux; the fcntl module of Python 3.11 has no name for it
 
-# What belongs to a parent alone, to be closed in its children. Not a WeakSet, whose callbacks are
-# Python code: an interrupt in one is lost.
-_parents_own: set[weakref.ref[Any]] = set()
+# See `close_in_children`. Not a WeakSet, whose callbacks are Python code: an interrupt in one is
+# lost.
+_to_close: set[weakref.ref[Any]] = set()
 _fork_lock = threading.Lock()
 # The signals that the forking thread had blocked before.
 _mask: set[Any] = set()
@@ -78,21 +77,16 @@ _mask: set[Any] = set()
 _old_buffers: list[Any] = []
 
 
-def flush_streams() -> None:
-    """Write out what the standard streams hold."""
+def flush_streams(
+    suppressed: tuple[type[BaseException], ...] = (AttributeError, OSError, ValueError),
+) -> None:
+    """Write out what the standard streams hold; by default they may be None, broken or closed."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # none, broken, closed
+        with suppress(*suppressed):
             stream.flush()
 
 
-def flush_at_end() -> None:
-    """Write out what the standard streams hold before `os._exit`, whatever a stream raises."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(BaseException):  # os._exit does not flush; None, closed or broken
-            stream.flush()
-
-
-def renew_streams() -> None:
+def _renew_streams() -> None:
     """Give the standard streams new buffers: another thread may have locked the old ones."""
     for stream in (sys.stdout, sys.stderr):
         old = getattr(stream, "buffer", None)
@@ -149,17 +143,17 @@ def forking() -> Iterator[None]:
         yield
 
 
-def parents_own(thing: Any) -> None:
-    """Have a socket, or whatever can be closed, closed in all children, as long as it lives."""
-    _parents_own.add(weakref.ref(thing, _parents_own.discard))
+def close_in_children(thing: Any) -> None:
+    """Have anything with a `close` method, as long as it lives, closed in all forked children."""
+    _to_close.add(weakref.ref(thing, _to_close.discard))
 
 
-class _End:
-    """A descriptor for `parents_own`."""
+class _ParentsDescriptor:
+    """A descriptor that is closed in children."""
 
     def __init__(self, descriptor: Descriptor) -> None:
         self.close = descriptor.close
-        parents_own(self)
+        close_in_children(self)
 
 
 @contextmanager
@@ -168,26 +162,26 @@ def streams_kept() -> Iterator[None]:
 
     What native code, or a program that is started, writes to the stream would go there.
     """
-    placeholders: list[_End] = []
+    placeholders: list[_ParentsDescriptor] = []
     try:
         while (filler := opened(os.open, os.devnull, os.O_RDWR)) <= 2:
-            placeholders.append(_End(filler))
+            placeholders.append(_ParentsDescriptor(filler))
         filler.close()
         yield
     finally:
-        for end in placeholders:
-            end.close()
+        for placeholder in placeholders:
+            placeholder.close()
 
 
-class Lifeline:
-    """A pipe whose end kills all children that hold on to it."""
+class DeathPipe:
+    """A pipe at whose end the kernel kills all children that have armed it."""
 
     def __init__(self) -> None:
         self._read, write = pipe()
-        self._write = _End(write)
+        self._write = _ParentsDescriptor(write)
 
-    def hold(self) -> None:
-        """In the child: be killed by the kernel when nobody has the write end any more."""
+    def arm(self) -> None:
+        """In the child: be killed by the kernel when no process has the write end any more."""
         with suppress(OSError, AttributeError):  # no /proc, not Linux: then the next report fails
             # An open file of its own, since the process to be killed is noted in it.
             path = f"/proc/self/fd/{self._read.number}"
@@ -195,12 +189,12 @@ class Lifeline:
             fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
             fcntl.fcntl(own, _F_SETSIG, signal.SIGKILL)
             fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | fcntl.FASYNC)
-            if _is_readable(own, 0):  # the parent has died before
+            if _is_readable(own, 0):  # the parent has died already
                 os._exit(1)
         self._read.close()
 
     def close(self) -> None:
-        """Cut it."""
+        """Kill the children."""
         self._read.close()
         self._write.close()
 
@@ -227,14 +221,13 @@ class Process:
     def __init__(self) -> None:
         self.exitcode: int | None = None
         self.is_reaped = False
-        # Filled by single calls of C, so that no interrupt comes between the call of the kernel
-        # and the note of what it gave.
+        # Lists for `call_into`.
         self._pids: list[int] = []
         self._sentinels: list[Descriptor] = []
 
     @property
     def pid(self) -> int:
-        """Return its number."""
+        """Return its process id."""
         return self._pids[0]
 
     @property
@@ -243,29 +236,29 @@ class Process:
         number = self._sentinels[0].number if self._sentinels else -1
         return number if number >= 0 else None
 
-    def start(self, work: Callable[[], None], lifeline: Lifeline) -> None:
+    def start(self, work: Callable[[], None], death_pipe: DeathPipe) -> None:
         """Fork it, within `forking`.
 
         Parameters
         ----------
         work : callable
-            Whatever it raises, the process ends with exit code 1 and a traceback on stderr.
-        lifeline : Lifeline
+            If it raises, the process ends with exit code 1 and a traceback on stderr.
+        death_pipe : DeathPipe
             The child dies with it.
         """
         if self.fork():
-            _live(work, lifeline)
+            _run_child(work, death_pipe)
 
     def fork(self) -> bool:
-        """Fork it, within `forking`, and go on in both: return whether this is the child.
+        """Fork it, within `forking`; return whether this process is the child.
 
-        The child has to call `settle_child` first, and `leave` at last. Nothing of `forking` may
-        end in it: that is its parent's.
+        The child has to call `prepare_child` first and `leave` at last, and must not leave the
+        contexts of `forking`, which are its parent's.
         """
         parent = os.getpid()
         try:
             with _without_pythons_warning():
-                self._pids.extend(starmap(os.fork, [()]))
+                call_into(self._pids, os.fork)
         except OSError as error:
             if error.errno == errno.ENOMEM:
                 raise MemoryError("not enough memory to fork a worker") from error
@@ -281,7 +274,7 @@ class Process:
         return False
 
     def ends_within(self, seconds: float) -> bool:
-        """Return whether it ends within so many seconds."""
+        """Wait at most so many seconds for its end; return whether it has ended."""
         if self.is_reaped:
             return True
         if self.sentinel is not None:
@@ -294,7 +287,7 @@ class Process:
         return True
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """Kill it."""
         if self.is_reaped or not self._pids:
             return
         with suppress(ProcessLookupError):
@@ -304,16 +297,16 @@ class Process:
                 os.kill(self.pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """Wait for its end, so that the kernel forgets it; sets `exitcode`."""
+        """Wait for its end, and have the kernel forget it; sets `exitcode`."""
         if self._pids and not self.is_reaped:
             self._waited(0)
-        with signals_blocked():  # an interrupt in the end of an object would be lost
+        with signals_blocked():  # an interrupt in a finalizer would be lost
             self._sentinels.clear()
 
     def _waited(self, flags: int) -> bool:
         try:
             pid, status = os.waitpid(self.pid, flags)
-        except ChildProcessError:  # SIGCHLD is ignored, or somebody waits for all children
+        except ChildProcessError:  # SIGCHLD is ignored, or other code waits for all children
             self.is_reaped = True
             return True
         if pid:
@@ -333,11 +326,11 @@ def _without_pythons_warning() -> Iterator[None]:
         yield
 
 
-def _live(work: Callable[[], None], lifeline: Lifeline) -> NoReturn:
-    """Be the child, to the end."""
+def _run_child(work: Callable[[], None], death_pipe: DeathPipe) -> NoReturn:
+    """Run in the child, and end it."""
     exitcode = 1
     try:
-        settle_child(lifeline)
+        prepare_child(death_pipe)
         work()
         exitcode = 0
     except SystemExit as leaving:
@@ -350,22 +343,22 @@ def _live(work: Callable[[], None], lifeline: Lifeline) -> NoReturn:
 
 
 def leave(exitcode: int) -> NoReturn:
-    """End a child: nothing that its parent has registered for an exit runs."""
+    """End a child, without what its parent has registered for an exit."""
     try:
-        flush_at_end()
+        flush_streams((BaseException,))  # os._exit does not
     finally:
         os._exit(exitcode)
 
 
-def settle_child(lifeline: Lifeline) -> None:
-    """Get rid of what belongs to the parent; no signal arrives before that is done."""
+def prepare_child(death_pipe: DeathPipe) -> None:
+    """Get rid of what belongs to the parent; signals are blocked until then."""
     gc.freeze()  # or a collection would write to, and so copy, every page with an object
     signal.set_wakeup_fd(-1)  # or the parent's event loop would hear of our signals
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    renew_streams()
-    lifeline.hold()
+    _renew_streams()
+    death_pipe.arm()
     signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
 
 
@@ -373,12 +366,12 @@ def _forget_parent() -> None:
     """Close what only the parent should have, in every forked child of this process."""
     global _fork_lock
     _fork_lock = threading.Lock()
-    for reference in list(_parents_own):
+    for reference in list(_to_close):
         thing = reference()
         if thing is not None:
             with suppress(OSError):
                 thing.close()
-    _parents_own.clear()
+    _to_close.clear()
 
 
 forks.on_fork(in_child=_forget_parent)

@@ -41,11 +41,11 @@ from sharedarray.workers.blas import limited_threads
 from sharedarray.workers.crew import NothingYet, Work
 from sharedarray.workers.interrupts import signals_blocked
 from sharedarray.workers.process import (
-    Lifeline,
+    DeathPipe,
     Process,
+    close_in_children,
     flush_streams,
     forking,
-    parents_own,
     streams_kept,
 )
 from sharedarray.workers.reports import (
@@ -110,7 +110,7 @@ class ProcessCrew:
         self._item_of = item_of
         self._owner = os.getpid()
         self._members: list[_Member] = []
-        self._lifeline: Lifeline | None = None
+        self._death_pipe: DeathPipe | None = None
         self._poll = select.poll()
         self._by_descriptor: dict[int, _Member] = {}
         self._ready: deque[tuple[_Member, Frame]] = deque()
@@ -127,14 +127,14 @@ class ProcessCrew:
         self._n_oom_kills = config.oom_kills()
         limited = limited_threads(config.share_for(self._n_workers))
         with forking(), streams_kept(), limited, forks.recorded() as self._forks:
-            self._lifeline = Lifeline()
+            self._death_pipe = DeathPipe()
             for rank in range(self._n_workers):
-                self._hire(rank, work, self._lifeline)
+                self._hire(rank, work, self._death_pipe)
 
-    def _hire(self, rank: int, work: Work, lifeline: Lifeline) -> None:
+    def _hire(self, rank: int, work: Work, death_pipe: DeathPipe) -> None:
         member, theirs = self._enlist(rank)
         try:
-            member.process.start(lambda: self._serve(rank, work, theirs), lifeline)
+            member.process.start(lambda: self._serve(rank, work, theirs), death_pipe)
         finally:
             theirs.close()
         self._attend(member)
@@ -142,7 +142,7 @@ class ProcessCrew:
     def _enlist(self, rank: int) -> tuple[_Member, socket.socket]:
         """Return a worker that is still to be forked, and its own end of its socket."""
         ours, theirs = socket.socketpair()
-        parents_own(ours)
+        close_in_children(ours)
         member = _Member(rank, Process(), CoordinatorEnd(ours))
         self._members.append(member)
         return member, theirs
@@ -344,9 +344,9 @@ class ProcessCrew:
             forks.settle(self._forks, are_gone=self._are_gone)
             self._forks = []
             self._ready.clear()
-            if self._lifeline is not None:
-                self._lifeline.close()
-                self._lifeline = None
+            if self._death_pipe is not None:
+                self._death_pipe.close()
+                self._death_pipe = None
 
     abandon = end
 

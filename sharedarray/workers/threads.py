@@ -41,6 +41,7 @@ from typing import Any
 
 from sharedarray import forks
 from sharedarray.workers.crew import NextClaim, NothingYet, Report, Work
+from sharedarray.workers.interrupts import call_into
 from sharedarray.workers.reports import Claim
 
 __all__ = ["ThreadCrew"]
@@ -184,7 +185,7 @@ def _hire(n_workers: int, team: list[_Worker]) -> None:
                 _leaving.remove(worker)
     while len(team) < n_workers:
         with suppress(IndexError):
-            team.extend(map(list.pop, [_idle]))  # one call of C
+            call_into(team, _idle.pop)
             continue
         worker = _Worker()
         team.append(worker)
