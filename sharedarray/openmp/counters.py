@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 from itertools import count
-from typing import Protocol
 
 from sharedarray.descriptor import Descriptor, above_streams, opened
 from sharedarray.workers.interrupts import signals_blocked
@@ -23,21 +22,8 @@ from sharedarray.workers.process import streams_kept
 __all__ = ["Counters", "ProcessCounters", "ThreadCounters"]
 
 
-class Counters(Protocol):
-    """Some counters, numbered from 0."""
-
-    def claim(self, number: int) -> int:
-        """Return how often a counter was claimed from before."""
-
-    def reset(self) -> None:
-        """Start all from 0 again; meanwhile no rank may claim."""
-
-    def close(self) -> None:
-        """Release what the kernel keeps."""
-
-
 class ThreadCounters:
-    """Counters for the threads of one process."""
+    """Counters for the threads of one process, numbered from 0."""
 
     def __init__(self, n_counters: int) -> None:
         self._counts = [count() for _ in range(n_counters)]
@@ -47,7 +33,7 @@ class ThreadCounters:
         return next(self._counts[number])
 
     def reset(self) -> None:
-        """Start all from 0 again."""
+        """Start all from 0 again; meanwhile no rank may claim."""
         self._counts[:] = [count() for _ in self._counts]
 
     def close(self) -> None:
@@ -78,6 +64,9 @@ class ProcessCounters:
         with signals_blocked():
             while self._files:
                 self._files.pop().close()
+
+
+Counters = ThreadCounters | ProcessCounters
 
 
 def _open_files(n_files: int) -> list[Descriptor]:

@@ -54,9 +54,9 @@ from sharedarray.openmp.directives import Directives
 from sharedarray.openmp.rank import Rank
 from sharedarray.openmp.team import Team
 from sharedarray.openmp.variables import (
-    Places,
     Private,
     Reduction,
+    Scope,
     Shared,
     Variables,
     combined,
@@ -170,7 +170,7 @@ class Parallel(Directives):
         super().__init__()
         self._is_running = False
         self._crew: BlockCrew | None = None
-        self._first: Places = {}
+        self._first: Scope = {}
 
     def __enter__(self: Self) -> Self:
         if self._backend is ThreadBackend:
@@ -307,7 +307,7 @@ class Parallel(Directives):
         try:
             if error is None and rank is not None:
                 rank.end(where)
-                own = partials(rank.places)
+                own = partials(rank.scope)
                 self._combine(rank, [own] if crew is None else crew.gather(own))
         finally:
             try:
@@ -318,7 +318,7 @@ class Parallel(Directives):
     def _combine(self, own: Rank, values: list[tuple[Any, ...]]) -> None:
         """Set the variables that the caller has after the block; `own` is its rank."""
         own.team.compare()
-        self._final = Variables(combined(self._first, own.places, values))
+        self._final = Variables(combined(self._first, own.scope, values))
 
     def _end(self) -> None:
         if self._crew is not None:
@@ -334,9 +334,13 @@ class Parallel(Directives):
         try:
             block_handlers()  # a handler that the body has set could bring the child back
             try:
-                report = _report(self._local.rank, where) if error is None else _failure(error)
+                if error is not None:
+                    raise error  # here, since the text leaves out the frame that catches it
+                rank: Rank = self._local.rank
+                rank.end(where)
+                report: Results | Failure = Results(rank.number, [partials(rank.scope)], 0.0, 0.0)
             except BaseException as found:  # the worker's boundary
-                report = _failure(found)
+                report = Failure(found, text_of_traceback(found))
             crew.leave(report)
         finally:
             leave(1)
@@ -358,7 +362,7 @@ class Parallel(Directives):
                     self._local.rank = None
 
             results = run_in_threads(team, live)
-            self._combine(ranks[0], [partials(rank.places) for rank in ranks])
+            self._combine(ranks[0], [partials(rank.scope) for rank in ranks])
             return results[0]
         finally:
             self._is_running = False
@@ -373,15 +377,3 @@ def _place_of_exit() -> int:
     while frame is not None and frame.f_code.co_name == "__exit__":
         frame = frame.f_back
     return 0 if frame is None else max(0, frame.f_lasti)
-
-
-def _report(rank: Rank, where: int) -> Results:
-    rank.end(where)
-    return Results(rank.number, [partials(rank.places)], 0.0, 0.0)
-
-
-def _failure(error: BaseException) -> Failure:
-    try:
-        raise error  # here, since the text leaves out the frame that catches it
-    except BaseException as again:
-        return Failure(again, text_of_traceback(again))

@@ -27,7 +27,7 @@ from sharedarray.openmp.loops import (
     static_chunks,
 )
 from sharedarray.openmp.team import CHECK_INTERVAL, N_SLOTS, Team
-from sharedarray.openmp.variables import Places, Variables
+from sharedarray.openmp.variables import Scope, Variables
 
 __all__ = ["Critical", "Ordered", "Rank", "Single"]
 
@@ -47,18 +47,18 @@ class Rank:
         The kind of the loop that it is in, or empty.
     turn : Ordered or None
         Of the ordered loop that it is in.
-    places : dict
-        Where it keeps its variables.
+    scope : dict
+        Its variables.
     var : Variables
         The same as attributes.
     """
 
-    def __init__(self, number: int, team: Team, places: Places) -> None:
+    def __init__(self, number: int, team: Team, scope: Scope) -> None:
         self.number = number
         self.pid = os.getpid()
         self.team = team
-        self.places = places
-        self.var = Variables(places)
+        self.scope = scope
+        self.var = Variables(scope)
         self.inside: list[str] = []
         self.loop = ""
         self.turn: Ordered | None = None
@@ -86,20 +86,8 @@ class Rank:
     ) -> Iterator[Any]:
         """Return an iterator over this rank's part of a loop, to be run to its end.
 
-        Parameters
-        ----------
-        kind : str
-            Of the construct.
-        n_items : int
-            Of the whole loop.
-        schedule : LoopSchedule
-            How the ranks share the items.
-        expand : callable
-            Gives what to yield for the items from a start to a stop.
-        ordered : bool
-            Yield pairs of an item and its `Ordered`.
-        nowait : bool
-            Do not wait for the other ranks at the end.
+        `expand` gives what to yield for the items from a start to a stop. With `ordered`, pairs of
+        an item and its `Ordered` are yielded; with `nowait`, the rank does not wait at the end.
         """
         self._begin(kind, n_items, schedule, ordered, nowait)
         slot = self._slot() if schedule.is_claimed or ordered else -1

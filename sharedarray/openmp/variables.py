@@ -1,9 +1,9 @@
 """The variables of a block: private to each rank, shared by all, or combined at its end.
 
 Guarantees
-    A shared array or a reduction keeps its dtype and shape: what is assigned is written into it,
-    as NumPy writes into an array (``same_kind`` casting). Reductions are combined in the order of
-    the ranks, so the result does not depend on who was faster.
+    A shared array or a reduction keeps its dtype and shape: an assignment writes into it, as NumPy
+    writes into an array (``same_kind`` casting). Reductions are combined in the order of the ranks,
+    so the result does not depend on which rank was faster.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from sharedarray.memory.conversion import asarray
 
 __all__ = [
-    "Places",
     "Private",
     "Reduction",
+    "Scope",
     "Shared",
     "Variables",
     "combined",
@@ -29,18 +29,18 @@ __all__ = [
     "partials",
 ]
 
-# Those that give x for x and x: a rank may start from what the others start from.
+# Ufuncs that give x for x and x: all ranks may start from the same value.
 _IDEMPOTENT = (np.maximum, np.minimum, np.fmax, np.fmin)
 
 
 class Private:
-    """Variables of which each rank of a `Parallel` block has its own copy.
+    """Declare variables of which each rank of a `Parallel` block has its own copy.
 
     Parameters
     ----------
     **values
-        Name and first value of each. Each rank gets a copy (`copy.deepcopy`), so the value itself
-        stays as it is; of a shared array, a private one.
+        Name and first value of each. Each rank gets a copy (`copy.deepcopy`), a private one of a
+        shared array, too; the value itself stays as it is.
 
     Examples
     --------
@@ -55,29 +55,29 @@ class Private:
         self.names = tuple(values)
         self._values = values
 
-    def places(self) -> Places:
-        """Return where they are kept."""
-        return {name: _Own(value) for name, value in self._values.items()}
+    def scope(self) -> Scope:
+        """Return the variables before the block."""
+        return {name: _Variable(value) for name, value in self._values.items()}
 
 
 class Shared:
-    """Arrays that all ranks of a `Parallel` block see, and the caller after it.
+    """Declare arrays that all ranks of a `Parallel` block see, and the caller after it.
 
     Parameters
     ----------
     **values : array_like
-        Name and value of each. A shared array is taken as it is; of anything else, a number
-        included, a shared copy is made. An assignment to ``p.var.x`` writes into the array.
+        Name and value of each: a shared array as it is, a shared copy of anything else, numbers
+        included. An assignment to ``p.var.x`` writes into the array.
 
     Raises
     ------
     TypeError
-        On entering, for a dtype that cannot be shared: one with Python objects.
+        On entry, for a dtype that cannot be shared: one with Python objects.
 
     Notes
     -----
-    Ranks that write to one element do so in ``with p.atomic:`` or ``with p.critical:``. What
-    ``p.var.x`` gives is the array itself, of a number too: ``int(p.var.x)`` is its value now.
+    Write to an element that several ranks write to in ``with p.atomic:`` or ``with p.critical:``.
+    ``p.var.x`` is the array itself, of a number, too: ``int(p.var.x)`` is its value.
 
     Examples
     --------
@@ -93,38 +93,37 @@ class Shared:
         self.names = tuple(values)
         self._values = values
 
-    def places(self) -> Places:
-        """Return where they are kept."""
-        return {name: _Common(asarray(value)) for name, value in self._values.items()}
+    def scope(self) -> Scope:
+        """Return the variables before the block."""
+        return {name: _SharedVariable(asarray(value)) for name, value in self._values.items()}
 
 
 class Reduction:
-    """Variables that each rank of a `Parallel` block has its own of, combined at its end.
+    """Declare variables that each rank of a `Parallel` block has its own of, combined at its end.
 
     Parameters
     ----------
     ufunc : numpy.ufunc
-        Combines two values: any binary ufunc with an identity, or `numpy.maximum`,
-        `numpy.minimum`, `numpy.fmax`, `numpy.fmin`.
+        Combines two values: a binary ufunc with an identity, or `numpy.maximum`, `numpy.minimum`,
+        `numpy.fmax`, `numpy.fmin`.
     **values : array_like
         Name and first value of each, which sets dtype and shape. Each rank starts from the ufunc's
-        identity; where there is none (maximum ...), from the first value, which counts once however
-        often it comes.
+        identity, or from the first value if there is none (maximum ...).
 
     Raises
     ------
     TypeError
-        If `ufunc` is none, has no loop for a value, or its result cannot be cast to the value's
+        If `ufunc` is no ufunc, has no loop for a value, or its result cannot be cast to the value's
         dtype.
     ValueError
-        If `ufunc` is not binary or has nothing to start from, or the shape does not stay.
+        If `ufunc` is not binary, has nothing to start from, or does not keep the shape.
     RuntimeError
         If `ufunc` has a signature, such as `numpy.matmul`.
 
     Notes
     -----
     After the block ``p.var.x`` is ``ufunc(ufunc(value, x of rank 0), x of rank 1) ...`` in the
-    dtype and the shape of the value: a scalar of NumPy where it is one.
+    dtype and shape of the value, a NumPy scalar for a number.
 
     Examples
     --------
@@ -155,9 +154,9 @@ class Reduction:
         for name, value in self._values.items():
             self._check(name, value)
 
-    def places(self) -> Places:
-        """Return where they are kept."""
-        return {name: _Partial(self._ufunc, value) for name, value in self._values.items()}
+    def scope(self) -> Scope:
+        """Return the variables before the block."""
+        return {name: _ReducedVariable(self._ufunc, value) for name, value in self._values.items()}
 
     def _check(self, name: str, value: NDArray[Any]) -> None:
         if self._ufunc.identity is not None and value.dtype.kind in "SUTV":
@@ -174,143 +173,119 @@ class Reduction:
             )
 
 
-class _Place:
-    """Where one variable is kept: by a declaration, and then by each rank."""
+class _Variable:
+    """A variable of one rank, a private one: the user may assign anything."""
 
-    is_reduction = False
-
-    def of_rank(self) -> _Place:
-        """Return where a rank keeps it."""
-        raise NotImplementedError
-
-    def get(self) -> Any:
-        """Return what the user sees."""
-        raise NotImplementedError
-
-    def set(self, value: Any) -> None:
-        """Take what the user assigns."""
-        raise NotImplementedError
-
-    def combined(self, partials: Iterable[Any]) -> _Place:
-        """Return where the combination of what the ranks have is kept."""
-        raise NotImplementedError
-
-
-class _Own(_Place):
     def __init__(self, value: Any) -> None:
         self._value = value
 
-    def of_rank(self) -> _Place:
-        return _Own(copy.deepcopy(self._value))
+    def of_rank(self) -> _Variable:
+        """Return a rank's variable, from the one before the block."""
+        return _Variable(copy.deepcopy(self._value))
 
     def get(self) -> Any:
+        """Return what the user sees."""
         return self._value
 
     def set(self, value: Any) -> None:
+        """Take what the user assigns."""
         self._value = value
 
 
-class _Array(_Place):
-    """An array that is written to, and never replaced."""
+class _SharedVariable(_Variable):
+    """An array: an assignment writes into it."""
 
-    def __init__(self, array: NDArray[Any]) -> None:
-        self._array = array
-
-    def get(self) -> Any:
-        return self._array
-
-    def set(self, value: Any) -> None:
-        if value is not self._array:  # after an augmented assignment it is
-            np.copyto(self._array, value)
-
-
-class _Common(_Array):
-    def of_rank(self) -> _Place:
+    def of_rank(self) -> _Variable:
         return self
 
+    def set(self, value: Any) -> None:
+        if value is not self._value:  # after an augmented assignment it is
+            np.copyto(self._value, value)
 
-class _Partial(_Array):
-    is_reduction = True
 
+class _ReducedVariable(_SharedVariable):
     def __init__(self, ufunc: np.ufunc, array: NDArray[Any]) -> None:
         super().__init__(array)
         self._ufunc = ufunc
 
-    def of_rank(self) -> _Place:
-        start = self._array.copy()
+    def of_rank(self) -> _Variable:
+        start = self._value.copy()
         if self._ufunc.identity is not None:
             # By a cast: -1, the identity of bitwise_and, stands for all bits of unsigned ones too.
             start[...] = np.asarray(self._ufunc.identity).astype(start.dtype)
-        return _Partial(self._ufunc, start)
+        return _ReducedVariable(self._ufunc, start)
 
     def get(self) -> Any:
-        return self._array if self._array.ndim else self._array[()]
+        return self._value if self._value.ndim else self._value[()]
 
-    def combined(self, partials: Iterable[Any]) -> _Place:
-        total = self._array
+    def combined(self, partials: Iterable[Any]) -> _Variable:
+        """Return the variable after the block."""
+        total = self._value
         for partial in partials:
             total = np.asarray(self._ufunc(total, partial)).astype(total.dtype)
-        return _Partial(self._ufunc, total)
+        return _ReducedVariable(self._ufunc, total)
 
 
 class Variables:
-    """What ``p.var`` is: the variables of one rank, as attributes."""
+    """The variables of one rank, as attributes: ``p.var``."""
 
-    __places: Places
+    __scope: Scope
 
-    def __init__(self, places: Places) -> None:
-        object.__setattr__(self, "_Variables__places", places)
+    def __init__(self, scope: Scope) -> None:
+        object.__setattr__(self, "_Variables__scope", scope)
 
     def __getattr__(self, name: str) -> Any:
-        return self.__place(name).get()
+        return self.__variable(name).get()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.__place(name).set(value)
+        self.__variable(name).set(value)
 
     def __dir__(self) -> list[str]:
-        return sorted(self.__places)
+        return sorted(self.__scope)
 
-    def __place(self, name: str) -> _Place:
+    def __variable(self, name: str) -> _Variable:
         try:
-            return self.__places[name]
+            return self.__scope[name]
         except KeyError:
-            known = ", ".join(self.__places) or "none"
+            known = ", ".join(self.__scope) or "none"
             raise AttributeError(
                 f"p.var has no {name!r} (declared: {known}): declare it with Private, Shared or "
                 "Reduction"
             ) from None
 
 
-Places = dict[str, _Place]
+Scope = dict[str, _Variable]
 
 
-def declared(declarations: Iterable[Private | Shared | Reduction]) -> Places:
-    """Return where the variables of a block are kept before it begins."""
-    return {name: place for each in declarations for name, place in each.places().items()}
+def declared(declarations: Iterable[Private | Shared | Reduction]) -> Scope:
+    """Return the variables before the block."""
+    return {
+        name: each for declaration in declarations for name, each in declaration.scope().items()
+    }
 
 
-def of_rank(places: Places) -> Places:
-    """Return where a rank keeps them."""
-    return {name: place.of_rank() for name, place in places.items()}
+def of_rank(scope: Scope) -> Scope:
+    """Return the variables of a rank, from those before the block."""
+    return {name: each.of_rank() for name, each in scope.items()}
 
 
-def partials(places: Places) -> tuple[Any, ...]:
+def partials(scope: Scope) -> tuple[Any, ...]:
     """Return what a rank adds to the reductions."""
-    return tuple(place.get() for place in places.values() if place.is_reduction)
+    return tuple(each.get() for each in scope.values() if isinstance(each, _ReducedVariable))
 
 
-def combined(first: Places, own: Places, of_ranks: list[tuple[Any, ...]]) -> Places:
-    """Return where the coordinator keeps the variables after the block.
+def combined(first: Scope, own: Scope, of_ranks: list[tuple[Any, ...]]) -> Scope:
+    """Return the variables after the block.
 
     Parameters
     ----------
     first, own : dict
-        As they were before the block, and those of the coordinator.
+        The variables before the block, and those of the coordinator in it.
     of_ranks : list of tuple
-        What each rank adds to the reductions, in the order of the ranks.
+        The `partials` of each rank, in the order of the ranks.
     """
     result = dict(own)
-    reductions = [name for name, place in first.items() if place.is_reduction]
-    for i, name in enumerate(reductions):
-        result[name] = first[name].combined(values[i] for values in of_ranks)
+    reductions = {n: each for n, each in first.items() if isinstance(each, _ReducedVariable)}
+    for i, (name, each) in enumerate(reductions.items()):
+        result[name] = each.combined(values[i] for values in of_ranks)
     return result
