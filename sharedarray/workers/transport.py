@@ -94,6 +94,7 @@ class WorkerEnd:
         pickler = Pickler(outgoing, TREE)
         pickler.dump(report)
         descriptors = pickler.descriptors
+        del pickler  # and the copies of small arrays in its memo
         if values is not None and not all(map(is_safe, values)):
             outgoing.check()
         if outgoing.spool is None:

@@ -1,4 +1,6 @@
 import copy
+import io
+import os
 import pickle
 import pickletools
 
@@ -7,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharedarray.memory import references, registry
+from sharedarray import forks
+from sharedarray.memory import pickling, references, registry
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.creation import array, empty, zeros
+from sharedarray.memory.named import unlink
 from sharedarray.memory.registry import is_shared
 from tests.memory.support import assert_same_memory, in_child
 
@@ -181,3 +185,42 @@ def is_plain(spec):
     if isinstance(spec, tuple):
         return all(map(is_plain, spec))
     return spec is None or type(spec) in (str, int, bool)
+
+
+# modes
+
+REFERENCE, TREE, VALUE, RESULT = pickling.REFERENCE, pickling.TREE, pickling.VALUE, pickling.RESULT
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no descriptors of segments")
+@pytest.mark.parametrize(
+    ("mode", "small", "large", "named", "inherited"),
+    [
+        (REFERENCE, "load", "load", "load", "load"),
+        (TREE, "_found_or_copied", "_adopted", "load", "load"),
+        (VALUE, "_found_or_copied", "_found_or_copied", "_found_or_copied", "_found_or_copied"),
+        (RESULT, "_found_or_copied", "_found_or_copied", "_found_or_copied", "load"),
+    ],
+)
+def test_mode_says_how_an_array_is_pickled(mode, small, large, named, inherited, monkeypatch):
+    def way(a):
+        descriptors = []
+        name = pickling.reduced(a, mode, descriptors)[0].__name__
+        assert len(descriptors) == (name == "_adopted")
+        return name
+
+    a = zeros(1 << 21)
+    assert (way(zeros(3)), way(a)) == (small, large)
+    b = zeros(3, name="test-mode")
+    unlink("test-mode")
+    assert way(b) == named
+    monkeypatch.setattr(forks, "process_token", lambda: b"of a child")
+    assert way(a) == inherited
+
+
+def test_plain_arrays_are_pickled_as_ever_in_any_mode():
+    a = zeros(3)
+    for mode in (REFERENCE, TREE, VALUE, RESULT):
+        file = io.BytesIO()
+        pickling.Pickler(file, mode).dump([np.asarray(a), 1])
+        assert b"sharedarray" not in file.getvalue()

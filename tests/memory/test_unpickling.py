@@ -30,7 +30,7 @@ def test_freed_memory_is_refused_whoever_has_it_now(n):
     stream = pickle.dumps(a)
     assert type(pickle.loads(stream)) is SharedArray
     del a
-    # Of memory without a descriptor nobody but its own process could say more.
+    # Only its own process could say more of memory without a descriptor.
     reason = "not in this process" if SLAB_MAX_NBYTES < n < DESCRIPTOR_MIN_NBYTES else "freed"
     assert_refused(stream, reason)
     again = [zeros(n, "u1") for _ in range(3)]

@@ -336,7 +336,7 @@ def test_lengths_have_64_bits():
 
 
 def test_report_beyond_4_gib_is_written_as_a_whole(ends, monkeypatch):
-    # Pages that nobody touches, and a kernel that takes less than 2 GiB at once, as Linux does.
+    # Pages that are never touched, and a kernel that takes less than 2 GiB at once, as Linux does.
     nbytes = (5 << 30) + 7
     pages = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE, mmap.PROT_READ)
     written = []
