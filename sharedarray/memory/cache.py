@@ -6,7 +6,7 @@ r"""Large memory kept for the next array, since touching fresh pages costs three
                                                     \--too many bytes, release_cache()--> kernel
 
     recycled(result) --take or numpy.empty--> _Pages --> _Room --> plain array
-    last array on the room dies --> room dies --> _released(lease) --keep--> _kept
+    last array on the room dies --> room dies --keep--> _kept
 
 Segments of shared arrays and private pages of large results are kept, within one limit. NumPy's
 allocator gives blocks of 32 MiB and more back to the kernel at once, which makes and zeroes their
@@ -162,17 +162,6 @@ class _Pages:
         self.is_seen = (0,)  # no other process ever attaches to it
 
 
-class _Lease(weakref.ref[_Room]):
-    """A reference to a room that knows its pages."""
-
-    __slots__ = ("pages",)
-
-    pages: _Pages
-
-
-_leases: dict[int, _Lease] = {}
-
-
 def recycled(result: NDArray[Any]) -> NDArray[Any]:
     """Return an array like an unset private result, on memory of an earlier result if there is any.
 
@@ -194,17 +183,5 @@ def recycled(result: NDArray[Any]) -> NDArray[Any]:
     if pages is None:
         pages = _Pages(nbytes)
     room = np.ndarray.__new__(_Room, pages.nbytes, np.uint8, pages.bytes)
-    lease = _Lease(room, _released)
-    lease.pages = pages
-    _leases[id(lease)] = lease
+    weakref.finalize(room, keep, pages).atexit = False
     return np.ndarray(shape, dtype, room, strides=strides)
-
-
-def _released(
-    lease: _Lease,
-    leases: dict[int, _Lease] = _leases,
-    keep: Callable[[Any], None] = keep,
-) -> None:
-    # Arguments, because arrays may die after the module's globals have, at the interpreter's end.
-    leases.pop(id(lease), None)
-    keep(lease.pages)

@@ -97,7 +97,10 @@ def report(lines: Iterable[str], stacklevel: int) -> None:
     NameError
         Where the setting is 'call' or 'log' and there is nothing to call.
     """
-    found = [_parsed(line) for line in lines]
+    found = []
+    for line in lines:
+        kind, _, name = line.removeprefix("Warning: ").rstrip("\n").partition(" encountered in ")
+        found.append((kind, name, line))
     if not found:
         return
     bits = sum({_KINDS[kind][1] for kind, _, _ in found})
@@ -113,11 +116,6 @@ def report(lines: Iterable[str], stacklevel: int) -> None:
             sys.stderr.write(line)
         elif setting in ("call", "log"):
             _call(kind, name, line, bits, is_log=setting == "log")
-
-
-def _parsed(line: str) -> tuple[str, str, str]:
-    kind, _, name = line.removeprefix("Warning: ").rstrip("\n").partition(" encountered in ")
-    return kind, name, line
 
 
 def _call(kind: str, name: str, line: str, bits: int, *, is_log: bool) -> None:
@@ -166,7 +164,7 @@ def plain_keywords(
     if "where" in kwargs:
         if isinstance(kwargs["where"], shared):
             kwargs["where"] = kwargs["where"].view(np.ndarray)
-        # NumPy does not pass on that it got None, and would complain of an output left out.
+        # NumPy leaves out `out=None`, and would warn that `where` comes without an output.
         if method == "__call__":
             kwargs.setdefault("out", None)
     return outs

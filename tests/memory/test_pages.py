@@ -59,11 +59,11 @@ def is_huge_as_expected(monkeypatch):
 def huge_nbytes(a):
     """Return how many bytes of the segment of an array are mapped by huge pages."""
     address = registry.owner(a).segment.address
-    regions = re.split(
+    mappings = re.split(
         r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.M
     )
-    (region,) = [r for r in regions if r.startswith(f"{address:x}-")]
-    return 1024 * int(re.search(r"ShmemPmdMapped: +(\d+) kB", region)[1])
+    (mapping,) = [m for m in mappings if m.startswith(f"{address:x}-")]
+    return 1024 * int(re.search(r"ShmemPmdMapped: +(\d+) kB", mapping)[1])
 
 
 def resident(a):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -118,10 +119,13 @@ def test_child_has_a_copy():
 def test_nothing_is_left_of_results_that_are_gone():
     cycle = [made()]
     cycle.append(cycle)
-    assert len(cache._leases) == 1
+    pages = weakref.ref(cycle[0].base.base)
     del cycle
     gc.collect()
-    assert not cache._leases
+    assert len(cache._kept) == 1
+    assert pages() is not None
+    cache.release_cache()
+    assert pages() is None
 
 
 def test_results_of_ufuncs(monkeypatch):
