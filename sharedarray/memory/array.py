@@ -42,7 +42,7 @@ __all__ = [
     "refuse_objects",
 ]
 
-# What runs instead of NumPy's functions and ndarray's methods when they are given a SharedArray.
+# What runs in place of NumPy's functions and ndarray's methods when they are given a SharedArray.
 DISPATCH: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -88,10 +88,10 @@ class SharedArray(np.ndarray):
     """Allocate an array in memory that all forked processes see.
 
     It is an ndarray in every respect. A process forked after it was made has it at the same
-    address; what one process writes the others read. It pickles as a reference to the memory,
-    for processes of the same tree of forks. Slices and other views are SharedArrays too; results
-    in memory of their own (``a + 1``, ``a.copy()``, ``a[a > 0]``) are plain ndarrays, which
-    pickle with their data.
+    address; what one process writes the others read. It pickles as a reference to the memory, for
+    processes of the same tree of forks. Slices and other views are SharedArrays too; results
+    in memory of their own (``a + 1``, ``a.copy()``, ``a[a > 0]``) are plain ndarrays, which pickle
+    with their data.
 
     Parameters
     ----------
@@ -117,12 +117,12 @@ class SharedArray(np.ndarray):
     Notes
     -----
     The elements are not set. The memory is free again when the last array on it is gone, in the
-    last process that has it. An array in shared memory with another class
-    (``np.asarray(a)``, ``a.view(np.ndarray)``) is the same memory, but pickles with its data.
+    last process that has it. An array of another class on it (``np.asarray(a)``,
+    ``a.view(np.ndarray)``) pickles with its data.
 
-    ``np.array(a, dtype, subok=True)``, ``np.asanyarray(a, dtype)`` and ``np.require(a, dtype)``
-    ask the class nothing: if they convert or copy, the result is private in spite of its class.
-    It pickles with its data.
+    ``np.array(a, dtype, subok=True)``, ``np.asanyarray(a, dtype)`` and ``np.require(a, dtype)`` do
+    not call the class: if they convert or copy, the result is private in spite of its class, and
+    pickles with its data.
 
     Examples
     --------
@@ -133,12 +133,12 @@ class SharedArray(np.ndarray):
     (<class 'sharedarray.SharedArray'>, <class 'numpy.ndarray'>)
     """
 
-    # Neither a dict nor the garbage collector's header: a view costs 0.1 us less.
+    # No dict and no header of the garbage collector: a view costs 0.1 us less.
     __slots__ = ()
 
     # As for np.memmap: with a plain ndarray beside it, the result is a plain ndarray.
     __array_priority__ = -100.0
-    # What np.ma takes for the class of a masked array's data, which is mostly private memory.
+    # np.ma gives this class to a masked array's data, which is mostly private memory.
     _baseclass = np.ndarray
 
     def __new__(cls, shape: Any, dtype: DTypeLike | None = float, order: Any = "C") -> SharedArray:
@@ -174,9 +174,9 @@ class SharedArray(np.ndarray):
             if ours is not None:
                 return ours(*args, **kwargs)
         elif any(map(_has_own_protocol, types)):
-            return NotImplemented  # ndarray's own would not ask a subclass such as Quantity
+            return NotImplemented  # ndarray's own would not call that of Quantity and the like
         if not hasattr(func, "_implementation"):
-            return func(*args, **kwargs)  # with like=, which NumPy 2.0 has no other way for
+            return func(*args, **kwargs)  # with like=: NumPy 2.0 has no other way
         return demoted(_ndarray_function(self, func, types, args, kwargs))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -197,8 +197,8 @@ class SharedArray(np.ndarray):
                 report(flags, 2)
                 return result
         given = kwargs and plain_keywords(kwargs, method, SharedArray)
-        # Classes with an __array_ufunc__ of their own are asked by NumPy itself, with plain arrays.
-        # NotImplemented would not do: ndarray's own method, which theirs call, refuses ours.
+        # NumPy calls the __array_ufunc__ of other classes itself, with plain arrays. NotImplemented
+        # would not do: ndarray's own method, which theirs call, refuses ours.
         if is_quiet or ufunc.__name__[-1] == ")":  # from np.frompyfunc: Python's own
             result = getattr(ufunc, method)(*args, **kwargs)
         else:
@@ -219,7 +219,7 @@ class SharedArray(np.ndarray):
                 if result is not NotImplemented:
                     return result
         result = _ndarray_getitem(self, index)
-        # A view has this array or this one's own base as base: the quick answer for a slice.
+        # Quick for a slice: the base of a view is this array or this array's base.
         if isinstance(result, SharedArray):
             base = result.base
             if base is not self and (base is None or base is not self.base):
@@ -281,9 +281,9 @@ _PLAIN = frozenset((np.ndarray, SharedArray))
 
 
 def layout(make: Callable[..., Any], *args: Any) -> Any:
-    """Return a private array of NumPy's, no page of it touched: the layout of a new shared one.
+    """Return a private array, no page of it touched, that has the layout of a new shared one.
 
-    NumPy's own errors come from here. Where there is no room, the cache is emptied first.
+    NumPy's own errors come from here. Where memory is scarce, the cache is emptied.
     """
     try:
         return make(*args)
@@ -293,10 +293,7 @@ def layout(make: Callable[..., Any], *args: Any) -> Any:
 
 
 def refuse_objects(dtype: DTypeLike | None) -> None:
-    """Raise TypeError if elements of the dtype hold pointers into private memory.
-
-    That is Python objects and StringDType. TypeError as well for what is no dtype.
-    """
+    """Raise TypeError for Python objects and StringDType: pointers into private memory."""
     # Not np.dtype(dtype): np.empty also takes classes such as np.dtypes.Float64DType.
     if dtype is not None and (resolved := np.empty(0, dtype).dtype).hasobject:
         raise TypeError(
@@ -330,10 +327,8 @@ def new_array(
     ------
     TypeError
         If the dtype has Python objects.
-    MemoryError
-        If there is not enough memory.
-    OSError, ValueError
-        If the name is taken or invalid, or there is no space under it.
+    MemoryError, OSError, ValueError
+        If there is not enough memory; if the name is taken or invalid.
     """
     shape, dtype, strides, nbytes = like.shape, like.dtype, like.strides, like.nbytes
     if dtype.hasobject:
@@ -390,7 +385,7 @@ def _behaves_as_ndarray(cls: type) -> bool:
 
 
 def _has_own_protocol(cls: Any) -> bool:
-    # NumPy has found the attribute on each of these.
+    # NumPy has found the attribute on each of these classes.
     return cls.__array_function__ is not _ndarray_function and not issubclass(cls, SharedArray)
 
 
@@ -411,16 +406,16 @@ def _honest(name: str, *, on_plain: bool) -> Callable[..., Any]:
 
 
 # The methods of ndarray that keep the class on private memory; all others return views, plain
-# arrays, scalars, Python objects or nothing. These give new memory or the `out` they were given;
-# run on a plain view, they make an array that owns its memory.
+# arrays, scalars, Python objects or nothing. These return new memory or `out`; run on a plain view,
+# they make an array that owns its memory.
 _NEW_MEMORY = (
     "__copy__", "__deepcopy__", "all", "any", "argmax", "argmin", "argpartition", "argsort",
     "choose", "compress", "copy", "cumprod", "cumsum", "dot", "flatten", "max", "mean",
     "min", "prod", "repeat", "std", "sum", "take", "trace", "var",
 )  # fmt: skip
-# These may also give the array itself or a view of it.
+# These may also return the array itself or a view of it.
 _PERHAPS_VIEW = ("astype", "byteswap", "clip", "conj", "conjugate", "ravel", "reshape", "round")
-# Honest already: three for `DISPATCH`, the others to write data, not a reference, to a file.
+# Honest already: three because of `DISPATCH`, the others to write data, no reference, to a file.
 _AS_PLAIN = ("dump", "dumps", "partition", "searchsorted", "sort", "tofile")
 
 for _name in (*_NEW_MEMORY, *_AS_PLAIN):

@@ -150,7 +150,7 @@ def attach(name: str) -> SharedArray:
     Parameters
     ----------
     name : str
-        As it was given to `empty` or its like.
+        As it was given to `empty` or another function that creates arrays.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def attach(name: str) -> SharedArray:
     PermissionError
         If it belongs to another user.
     TypeError, ValueError
-        If the name is none, or the file is not of a named segment.
+        If the name is invalid, or the file is not of a named segment.
 
     See Also
     --------
