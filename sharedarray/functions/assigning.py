@@ -1,6 +1,6 @@
 """``a[...] = x``, ``a[2:] = b``, ``a[mask] = x``, ``a.fill(x)`` and `numpy.copyto` on SharedArrays.
 
-What is small, overlaps the array, does not fit or is no number is left to NumPy.
+Left to NumPy: small arrays, values that overlap the array or do not fit, and what is no number.
 """
 
 from __future__ import annotations
@@ -28,17 +28,12 @@ _ARRAYS = (np.ndarray, SharedArray, np.memmap)
 
 @implements(np.ndarray.__setitem__)
 def _setitem(flags: Flags, self: SharedArray, index: Any, value: Any) -> Any:
-    """Do ``self[index] = value``, or return NotImplemented where that is left to NumPy.
+    """Do ``self[index] = value``, or return NotImplemented if it is left to NumPy.
 
-    Parameters
-    ----------
-    flags : Flags
-        Gets what there is to be warned of.
-    self, index, value
-        As `ndarray.__setitem__` gets them.
+    Warnings are added to `flags`.
     """
     keys = index if type(index) is tuple else (index,)
-    if all(type(key) is int for key in keys):  # an element, or a part of many dimensions
+    if all(type(key) is int for key in keys):  # an element, or a part of more dimensions
         return NotImplemented
     plain = self.view(np.ndarray)
     if type(index) in (np.ndarray, SharedArray):
@@ -71,7 +66,7 @@ def _copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -
 
 
 def _may_copy(dst: NDArray[Any], src: Any, casting: Any, where: Any) -> bool:
-    """Return whether NumPy takes the arguments, and no conversion is to be warned of."""
+    """Return whether NumPy would take the arguments without a warning."""
     if not pays(dst.size, MIN_ASSIGN_MASK) or not isinstance(
         src, (np.ndarray, np.generic, int, float)
     ):
@@ -139,10 +134,7 @@ def _assign_under_mask(target: NDArray[Any], mask: NDArray[np.bool_], values: ND
 
 
 def _values(flags: Flags, target: NDArray[Any], value: Any) -> NDArray[Any] | None:
-    """Return values that may be read while the target is written to, a scalar in its dtype.
-
-    None where there are none.
-    """
+    """Return values that do not overlap the target, a scalar in its dtype; None: for NumPy."""
     if isinstance(value, np.ndarray) and value.ndim:
         if type(value) not in _ARRAYS or not can_share(value):
             return None

@@ -32,38 +32,15 @@ def bincount(
 
     Parameters
     ----------
-    x : array_like, shape (n,)
-        bool or integers.
-    weights : array_like, shape (n,), optional
-        What to add for each element instead of 1.
-    minlength : int, default 0
-        The least number of counts.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
-
-    Returns
-    -------
-    SharedArray of intp, or of float64 with weights
-        Of shape ``(max(x) + 1,)``, or `minlength` if that is more. What `numpy.bincount` returns,
-        for any number of workers.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where `numpy.bincount` raises them.
-    TypeError
-        For masked arrays.
-
-    See Also
-    --------
-    histogram
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    In parallel: values below 131,072 without weights, from 1,048,576 elements. Threads convert and
-    compare side by side and count in turns, since NumPy counts under the GIL; processes
-    (``pool=MapReduce()``) count side by side too. Left to NumPy: larger values, whose counts are
-    not in a cache, and weights, which are floats that it adds one after the other. Extra memory: at
+    Otherwise as `numpy.bincount`. In parallel from 1,048,576 elements: values below 131,072 without
+    weights. Threads convert and compare side by side but count in turns, since NumPy counts under
+    the GIL; processes (``pool=MapReduce()``) count side by side. Left to NumPy: larger values,
+    whose counts are not in a cache, and weights, whose sums depend on the order. Extra memory: at
     most 6 MiB a worker.
 
     Examples
@@ -75,7 +52,7 @@ def bincount(
     check_pool(pool)
     values = plain(x)
     if weights is not None or not _is_countable(values):
-        # An empty list is no array of floats to NumPy.
+        # An empty list as it is: as an array it would be one of floats, which NumPy refuses.
         given = values if isinstance(x, np.ndarray) else x
         return creation.asarray(np.bincount(given, _plain_or_as_is(weights), minlength))
     least = np.bincount(values[:0], minlength=minlength).size
@@ -103,40 +80,15 @@ def histogram(
 
     Parameters
     ----------
-    a : array_like
-        Any shape; the elements are taken in one dimension.
-    bins : int, array_like or str, default 10
-        The number of bins, their edges, or a rule that chooses them, as for `numpy.histogram`.
-    range : (float, float), optional
-        The outer edges. Default: the least and the greatest element.
-    density : bool, optional
-        Whether to divide the counts by their sum and by the widths of the bins.
-    weights : array_like, optional
-        What to add for each element instead of 1; of the shape of `a`.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
-
-    Returns
-    -------
-    hist, bin_edges : ndarray
-        What `numpy.histogram` returns, bit for bit, for any number of workers.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where `numpy.histogram` raises them.
-    TypeError
-        For masked arrays.
-
-    See Also
-    --------
-    bincount, digitize
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    In parallel: integers and floats, for edges as an array also times, into at most 131,072 bins,
-    without weights, from 262,144 elements. Where a rule chooses the bins, that is left to NumPy.
-    Extra memory: about 2 MiB a worker, and the counts for each of at most 4 chunks a worker.
+    Otherwise as `numpy.histogram`, bit for bit. In parallel from 262,144 elements: integers and
+    floats, with edges as an array also times, into at most 131,072 bins, without weights. Bins by
+    the name of a rule are chosen by NumPy. Extra memory: about 2 MiB a worker, and the counts of at
+    most 4 chunks a worker.
 
     Examples
     --------
@@ -164,7 +116,7 @@ def _plain_or_as_is(a: Any) -> Any:
 
 
 def _is_countable(x: NDArray[Any]) -> bool:
-    """Return whether there is a parallel way to count the values, and it pays."""
+    """Return whether values can be counted in parallel, and it pays."""
     if x.ndim != 1 or not pays(x.size, MIN_BINCOUNT) or x.dtype.kind not in "biu":
         return False
     return np.can_cast(x.dtype, np.intp)
@@ -173,12 +125,12 @@ def _is_countable(x: NDArray[Any]) -> bool:
 def _counted(
     a: NDArray[Any], bins: Any, range: Any, pool: Pool | None
 ) -> tuple[NDArray[np.intp], NDArray[Any]] | None:
-    """Return counts and edges, or None where they have to be left to NumPy."""
+    """Return counts and edges, or None if they are left to NumPy."""
     flat = a.reshape(-1) if a.flags.c_contiguous else a.ravel(order="K")
     if isinstance(bins, str):
         if flat.dtype.kind not in "iuf":
             return None
-        # NumPy chooses; what it makes of the number then is what it made of it itself.
+        # NumPy chooses; its edges for that number of bins are the same.
         n_bins: Any = np.histogram_bin_edges(a, bins, range).size - 1
         return _counted_uniformly(flat, n_bins, range, pool)
     if np.ndim(bins) == 0:
@@ -196,7 +148,7 @@ def _counted(
 def _counted_uniformly(
     a: NDArray[Any], n_bins: int, range: Any, pool: Pool | None
 ) -> tuple[NDArray[np.intp], NDArray[Any]] | None:
-    """Return counts in bins of the same width, and the edges; None where it is left to NumPy."""
+    """Return counts in bins of the same width, and the edges; None if they are left to NumPy."""
     if a.dtype.kind not in "iuf" or not 1 <= n_bins <= binning.MAX_COUNTS:
         return None
     if range is None:
@@ -207,7 +159,7 @@ def _counted_uniformly(
                 if not np.isfinite(last - first):
                     return None  # for NumPy's own error, or warning
             if last == 0:
-                last = a.max()  # of zeros of both signs, the one that NumPy comes upon
+                last = a.max()  # of zeros of both signs, the one that NumPy finds
         edges = np.histogram(np.array([first, last]), n_bins)[1]
     else:
         edges = np.histogram(a[:0], n_bins, range)[1]  # or NumPy's own errors
@@ -215,7 +167,7 @@ def _counted_uniformly(
         if not (_is_plain_number(first) and _is_plain_number(last)):
             return None
         workers = pool_for(pool)
-    if first == last:  # NumPy widens it in this way
+    if first == last:  # NumPy widens the range so
         first, last = first - 0.5, last + 0.5
     if binning.decided_by_edges(first, last, edges):
         return _counted_between(a, edges, workers), edges
@@ -230,7 +182,7 @@ def _counted_between(a: NDArray[Any], edges: NDArray[Any], pool: Pool) -> NDArra
 
 
 def _is_plain_number(number: Any) -> bool:
-    """Return whether NumPy computes with a number as with any other."""
+    """Return whether NumPy computes with a number of this type and size as with those of `a`."""
     if isinstance(number, int):
         return abs(number) < 2**63
     return isinstance(number, float | np.integer | np.floating)

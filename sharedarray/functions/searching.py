@@ -1,4 +1,4 @@
-"""searchsorted and digitize, as functions, as methods and through NumPy."""
+"""searchsorted and digitize."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from sharedarray_ops.search import searching
 
 __all__ = ["digitize", "searchsorted"]
 
-# How many times as many elements as needles a table has at most: to see that it is sorted, all of
-# it is read, which takes a 0.3 ns an element beside 30 ns and more a needle. With `sorter`, it is
-# also put in order, at 5 ns an element.
+# Elements of the table for each needle, at most: to see that it is sorted, all of it is read, at
+# 0.3 ns an element beside 30 ns and more a needle; with `sorter` it is also put in order, at 5 ns.
 MAX_TABLE = 64
 MAX_TABLE_WITH_SORTER = 4
 
@@ -38,42 +37,16 @@ def searchsorted(
 
     Parameters
     ----------
-    a : array_like, shape (m,)
-        Sorted in ascending order, or by `sorter`.
-    v : array_like
-        The values, any shape.
-    side : {'left', 'right'}, default 'left'
-        Whether to go before or behind elements that are equal.
-    sorter : array_like of integers, shape (m,), optional
-        Indices that sort `a`, such as `argsort` returns.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
-
-    Returns
-    -------
-    SharedArray of intp, or int
-        Of the shape of `v`; for a single value a scalar. What `numpy.searchsorted` returns, for any
-        number of workers.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where `numpy.searchsorted` raises them.
-    TypeError
-        For masked arrays.
-
-    See Also
-    --------
-    digitize
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    In parallel: numbers, times, bytes and str, from 65,536 values that are a 64th of `a` or more,
-    with `sorter` a quarter. Values that are not in order are sorted by the leading bits, block by
-    block, before the search: in any but a tiny `a` that alone makes it two to twenty times as
-    fast, see `sharedarray_ops.search.searching`. Where `a` is not sorted, the work is left to
-    NumPy. Extra memory: at most 32 MiB a worker, and `a` once more where it is not contiguous,
-    needs another dtype or has a `sorter`.
+    Otherwise as `numpy.searchsorted`. In parallel from 65,536 values that are a 64th of `a` or more
+    (a quarter with `sorter`): numbers, times, bytes and str. Values that are not in order are
+    sorted by their leading bits before the search, block by block, which alone makes it two to
+    twenty times as fast. Left to NumPy: an `a` that is not sorted. Extra memory: at most 32 MiB a
+    worker, and `a` once more if it is not contiguous, of another dtype or has a `sorter`.
 
     Examples
     --------
@@ -104,37 +77,14 @@ def digitize(
 
     Parameters
     ----------
-    x : array_like
-        The values, any shape.
-    bins : array_like, shape (m,)
-        The edges, ascending or descending.
-    right : bool, default False
-        Whether a bin has its right edge instead of its left one.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
-
-    Returns
-    -------
-    SharedArray of intp, or int
-        Of the shape of `x`; for a single value a scalar. What `numpy.digitize` returns, for any
-        number of workers.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where `numpy.digitize` raises them.
-    TypeError
-        For masked arrays.
-
-    See Also
-    --------
-    searchsorted, histogram
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    In parallel: bool, integers and floats, from 65,536 values that are a 64th of `bins` or more, in
-    the way and with the extra memory of `searchsorted`. Bins with NaN, and those that are in order
-    as floats only, are left to NumPy.
+    Otherwise as `numpy.digitize`. In parallel from 65,536 values that are a 64th of `bins` or more:
+    bool, integers and floats, by the method and with the extra memory of `searchsorted`. Left to
+    NumPy: bins with NaN, and bins that are in order as floats only.
 
     Examples
     --------
@@ -162,9 +112,9 @@ def digitize(
 
 
 def _common_dtype(a: NDArray[Any], b: NDArray[Any]) -> np.dtype[Any] | None:
-    """Return the dtype in which NumPy compares, or None where it has to be left to NumPy."""
+    """Return the dtype in which NumPy compares, or None if it is left to NumPy."""
     kinds = a.dtype.kind + b.dtype.kind
-    # Numbers become str by rules of their own beside str; objects and records need the GIL.
+    # NumPy has rules of its own for numbers beside str; objects and records need the GIL.
     if not any(set(kinds) <= set(group) for group in ("biufc", "M", "m", "S", "U")):
         return None
     dtype = np.promote_types(a.dtype, b.dtype)
@@ -172,7 +122,7 @@ def _common_dtype(a: NDArray[Any], b: NDArray[Any]) -> np.dtype[Any] | None:
 
 
 def _pays(table: NDArray[Any], needles: NDArray[Any], order: NDArray[Any] | None) -> bool:
-    """Return whether there is a parallel way for the arrays, and it pays."""
+    """Return whether the arrays can be searched in parallel, and it pays."""
     if table.ndim != 1 or not table.size or not pays(needles.size, MIN_SEARCHSORTED):
         return False
     if order is None:
@@ -188,14 +138,14 @@ def _pays(table: NDArray[Any], needles: NDArray[Any], order: NDArray[Any] | None
 
 
 def _checked(side: Any) -> Literal["left", "right"]:
-    """Return which side is asked for, or raise, or warn, as NumPy does."""
+    """Return `side`; raise or warn as NumPy does."""
     return "right" if np.searchsorted(np.zeros(1), np.zeros(1), side)[0] else "left"
 
 
 def _prepared(
     table: NDArray[Any], dtype: np.dtype[Any], order: NDArray[Any] | None, pool: Pool
 ) -> NDArray[Any]:
-    """Return the table once for all chunks: contiguous, of the common dtype, in its order."""
+    """Return the table contiguous, of the common dtype and sorted, once for all chunks."""
     if table.dtype != dtype or not (table.flags.c_contiguous and table.flags.aligned):
         dense = creation.empty(table.shape, dtype)
         elementwise.copy(table, dense, pool, pages.populator(dense))

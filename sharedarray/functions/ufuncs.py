@@ -1,14 +1,14 @@
 """NumPy's elementwise functions on SharedArrays: ``np.exp(a)``, ``a + b``, ``a += 1``, ``a < b``.
 
-All of them come here by `SharedArray.__array_ufunc__`. What has no parallel way is left to NumPy,
-which the caller is told by NotImplemented: small arrays, ufuncs of other libraries, reductions,
-operands of other classes, objects and strings, operands that overlap the output.
+`SharedArray.__array_ufunc__` calls them. Left to NumPy, which NotImplemented says: small arrays,
+ufuncs of other libraries, reductions, operands of other classes, objects and strings, operands that
+overlap the output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy._core import umath  # no public name leads to the ufunc behind np.clip
@@ -27,7 +27,7 @@ __all__ = ["can_share", "overlaps"]
 # Not fmin and fmax: which of two NaN they give, a signalling one among them, depends on where in
 # NumPy's buffers it stands.
 #
-# Up to half a nanosecond an element: the memory is what takes the time.
+# Up to half a nanosecond an element: the time goes to the memory.
 _CHEAP = """
 absolute add bitwise_and bitwise_count bitwise_or bitwise_xor ceil clip conjugate copysign divide
 equal floor greater greater_equal invert isfinite isinf isnan isnat left_shift less less_equal
@@ -54,15 +54,15 @@ def _thresholds() -> dict[Any, int]:
     return found
 
 
-# From how many elements of the result on a ufunc runs in parallel. Others are not NumPy's own:
-# whether they may run in several threads, nobody says.
+# From how many elements of the result a ufunc runs in parallel. Ufuncs of other packages do not:
+# they need not be thread-safe.
 MIN_SIZE = _thresholds()
 LEAST.update(MIN_SIZE)
 
 _ARRAYS = frozenset((np.ndarray, SharedArray, np.memmap))
 # bool, integers, floats, complex numbers, times: loops without the GIL.
 _KINDS = frozenset("biufcmM")
-# Arguments of the call that each tile gets as they are.
+# Arguments that each tile gets as they are.
 _OPTIONS = frozenset(("casting", "dtype", "signature"))
 _HANDLED = _OPTIONS | {"out", "where", "order", "subok"}
 
@@ -71,14 +71,9 @@ _HANDLED = _OPTIONS | {"out", "where", "order", "subok"}
 def _array_ufunc(
     flags: Flags, ufunc: np.ufunc, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]
 ) -> Any:
-    """Return what NumPy returns, or NotImplemented where that is left to it.
+    """Return what NumPy returns, or NotImplemented if the call is left to NumPy.
 
-    Parameters
-    ----------
-    flags : Flags
-        Gets what there is to be warned of.
-    ufunc, method, inputs, kwargs
-        As `__array_ufunc__` gets them.
+    Warnings are added to `flags`.
     """
     least = MIN_SIZE.get(ufunc)
     if least is None or not _is_large(method, inputs, kwargs.get("out", ()), least):
@@ -101,7 +96,7 @@ def _array_ufunc(
 
 
 def _is_large(method: str, inputs: Sequence[Any], outs: Sequence[Any], least: int) -> bool:
-    """Return whether the result may have so many elements."""
+    """Return whether the result may have `least` elements."""
     product, shape, is_broadcast = 1, None, method == "outer"
     for x in inputs:
         if isinstance(x, np.ndarray):
@@ -118,49 +113,30 @@ def _is_large(method: str, inputs: Sequence[Any], outs: Sequence[Any], least: in
 
 
 def _least(size: int, inputs: Sequence[Any]) -> int:
-    """Return from how many elements on a call pays: narrow ones are quicker, also the dear ones."""
+    """Return from how many elements a call pays: narrow ones take less time, dear ones too."""
     width = max([x.itemsize for x in inputs if isinstance(x, np.ndarray) and x.ndim], default=8)
     return size if width >= 8 else max(size, MIN_MIDDLE) * 8 // width
 
 
-class _Call:
-    """One call of a ufunc, resolved: what goes in, what comes out, what passes by.
+class _Call(NamedTuple):
+    """One call of a ufunc, resolved.
 
-    Parameters
-    ----------
-    ufunc : ufunc
-    inputs : sequence
-        Plain arrays of the shape of the result, and scalars.
-    outs : sequence
-        As the caller gave them, None for those to allocate.
-    mask : ndarray or None
-        `where`, of the shape of the result.
-    dtypes : sequence of dtype
-        Those of the outputs.
-    order : str
-    options : dict
-    shape : tuple of int
-        That of the result.
+    Inputs are plain arrays of the shape of the result, and scalars; an output to allocate is None;
+    `mask` is the array of `where`.
     """
 
-    def __init__(
-        self,
-        ufunc: np.ufunc,
-        inputs: Sequence[Any],
-        outs: Sequence[Any],
-        mask: NDArray[Any] | None,
-        dtypes: Sequence[np.dtype[Any]],
-        order: str,
-        options: dict[str, Any],
-        shape: tuple[int, ...],
-    ) -> None:
-        self.ufunc, self.inputs, self.outs, self.mask = ufunc, inputs, outs, mask
-        self.dtypes, self.order, self.options, self.shape = dtypes, order, options, shape
-        self.size = int(np.prod(shape, dtype=np.intp))
+    ufunc: np.ufunc
+    inputs: Sequence[Any]
+    outs: Sequence[Any]
+    mask: NDArray[Any] | None
+    dtypes: Sequence[np.dtype[Any]]
+    order: Any
+    options: dict[str, Any]
+    shape: tuple[int, ...]
 
     @classmethod
     def of(cls, ufunc: np.ufunc, inputs: Sequence[Any], kwargs: dict[str, Any]) -> _Call | None:
-        """Return the call, or None where NumPy has to do it, with its errors or without."""
+        """Return the call, or None if it is left to NumPy, perhaps for its errors."""
         outs = kwargs.get("out", (None,) * ufunc.nout)
         mask, order = kwargs.get("where", True), kwargs.get("order", "K")
         if len(inputs) != ufunc.nin or not _HANDLED.issuperset(kwargs) or order not in _ORDERS:
@@ -171,7 +147,7 @@ class _Call:
             return None
         if not all(isinstance(x, (np.ndarray, np.generic, int, float, complex)) for x in inputs):
             return None
-        if mask is not True and (not isinstance(mask, np.ndarray) or None in map(_none, outs)):
+        if mask is not True and (not isinstance(mask, np.ndarray) or _has_none(outs)):
             return None
         options = {name: value for name, value in kwargs.items() if name in _OPTIONS}
         dtypes = _result_dtypes(ufunc, inputs, outs, mask, options)
@@ -183,33 +159,37 @@ class _Call:
         return cls(ufunc, plain, outs, where, dtypes, order, options, shape)
 
     @property
+    def size(self) -> int:
+        """Return the number of elements of the result."""
+        return int(np.prod(self.shape, dtype=np.intp))
+
+    @property
     def makes_large_results(self) -> bool:
-        """Return whether all that is written to is new and as wide as float64."""
+        """Return whether all outputs are new and at least as wide as float64."""
         return all(out is None for out in self.outs) and all(d.itemsize >= 8 for d in self.dtypes)
 
     def run(self, flags: Flags) -> Any:
         """Return what the ufunc returns; its outputs are set by all workers."""
-        n_in, ufunc, options = self.ufunc.nin, self.ufunc, self.options
+        ufunc, options = self.ufunc, self.options
         scalars = [None if isinstance(x, np.ndarray) and x.ndim else x for x in self.inputs]
         arrays = [x for x, scalar in zip(self.inputs, scalars, strict=True) if scalar is None]
         given = [None if out is None else out.view(np.ndarray) for out in self.outs]
         masks = [] if self.mask is None else [self.mask]
         operands = [*arrays, *given, *masks]
-        wanted = [None] * len(arrays) + [
-            dtype if out is None else None for out, dtype in zip(given, self.dtypes, strict=True)
-        ]
-        if None in map(_none, given):
-            operands = ufuncs.allocated(operands, [*wanted, *[None] * len(masks)], self.order)
         n_arrays, n_outs = len(arrays), len(given)
-        for i in range(n_arrays, n_arrays + n_outs):
-            if given[i - n_arrays] is None:
+        if _has_none(given):
+            wanted = [d if out is None else None for out, d in zip(given, self.dtypes, strict=True)]
+            dtypes = [*[None] * n_arrays, *wanted, *[None] * len(masks)]
+            operands = ufuncs.allocated(operands, dtypes, self.order)
+        for i, out in enumerate(given, n_arrays):
+            if out is None:
                 operands[i] = recycled(operands[i])
         # The axes of a tile are in the order of the iteration.
         order = "K" if self.order == "K" else "C"
 
         def kernel(*parts: NDArray[Any]) -> None:
             rest = iter(parts)
-            args = [next(rest) if scalar is None else scalar for scalar in scalars[:n_in]]
+            args = [next(rest) if scalar is None else scalar for scalar in scalars]
             outs = parts[n_arrays : n_arrays + n_outs]
             where = parts[n_arrays + n_outs] if masks else True
             ufunc(*args, out=outs, where=where, order=order, **options)
@@ -224,13 +204,12 @@ class _Call:
 _ORDERS = ("K", "A", "C", "F")
 
 
-def _none(value: Any) -> Any:
-    """Return None for None and True for all else: arrays cannot be compared."""
-    return None if value is None else True
+def _has_none(values: Sequence[Any]) -> bool:
+    return any(value is None for value in values)
 
 
 def can_share(a: NDArray[Any]) -> bool:
-    """Return whether elements are of a kind that is computed and copied without the GIL."""
+    """Return whether NumPy computes and copies elements of this kind without the GIL."""
     return a.dtype.kind in _KINDS
 
 
@@ -241,19 +220,19 @@ def _result_dtypes(
     mask: Any,
     options: dict[str, Any],
 ) -> list[np.dtype[Any]] | None:
-    """Return the dtypes of the outputs, by a call without elements, or None where it fails."""
+    """Return the dtypes of the outputs, from a call without elements, or None if it fails."""
     flags = Flags()
     try:
         with np.errstate(all="log", call=flags):
             results = ufunc(
                 *map(_empty, inputs), out=tuple(map(_empty, outs)), where=_empty(mask), **options
             )
-    except Exception:  # NumPy is going to raise it, for the call as it is
+    except Exception:  # NumPy will raise it for the call itself
         return None
-    if flags:  # a scalar that does not fit: each tile would say so
+    if flags:  # a scalar that does not fit: each tile would warn
         return None
     dtypes = [result.dtype for result in (results if ufunc.nout > 1 else [results])]
-    # From complex to real numbers NumPy warns, in words of its own.
+    # NumPy has a warning of its own for complex to real.
     kinds = [x.dtype.kind for x in inputs if isinstance(x, np.ndarray)]
     if options.get("casting") == "unsafe" and "c" in kinds:
         return None
@@ -261,14 +240,14 @@ def _result_dtypes(
 
 
 def _empty(x: Any) -> Any:
-    """Return an array of no elements that stands for an array; scalars are what they are."""
+    """Return an empty array of the dtype of an array; scalars as they are."""
     if not isinstance(x, np.ndarray) or not x.ndim:
         return x.view(np.ndarray) if isinstance(x, np.ndarray) else x
     return np.empty(0, x.dtype)
 
 
 def _result_shape(inputs: Sequence[Any], outs: Sequence[Any], mask: Any) -> tuple[int, ...] | None:
-    """Return the shape of the result; None where the shapes do not fit together."""
+    """Return the shape of the result; None if the shapes do not fit together."""
     arrays = [x for x in (*inputs, *outs, mask) if isinstance(x, np.ndarray)]
     try:
         shape = np.broadcast(*[x.view(np.ndarray) for x in arrays]).shape
@@ -278,10 +257,10 @@ def _result_shape(inputs: Sequence[Any], outs: Sequence[Any], mask: Any) -> tupl
 
 
 def _are_apart(inputs: Sequence[Any], outs: Sequence[Any], mask: Any) -> bool:
-    """Return whether every tile may be written on its own.
+    """Return whether tiles are independent.
 
-    An input may be the output itself, element for element; where they overlap otherwise, NumPy
-    makes a copy first.
+    An input may be the output itself, element for element; if they overlap otherwise, NumPy copies
+    first.
     """
     given = [out for out in outs if out is not None]
     others = [x for x in (*inputs, mask) if isinstance(x, np.ndarray)]
@@ -305,7 +284,7 @@ def _is_same(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def overlaps(a: NDArray[Any]) -> bool:
-    """Return whether an array may have two elements in one place."""
+    """Return whether elements of an array may overlap each other."""
     reach = a.itemsize
     for stride, n in sorted((abs(s), n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1):
         if stride < reach:
@@ -315,7 +294,7 @@ def overlaps(a: NDArray[Any]) -> bool:
 
 
 def _spread(x: Any, shape: tuple[int, ...]) -> Any:
-    """Return an array in the shape of the result, as a plain view; scalars are what they are."""
+    """Return an array broadcast to a shape, as a plain view; scalars as they are."""
     if not isinstance(x, np.ndarray):
         return x
     plain = x.view(np.ndarray)

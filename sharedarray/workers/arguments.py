@@ -1,4 +1,4 @@
-"""What the methods of a pool do with their arguments."""
+"""Arguments that the methods of a pool have in common: checks and normal forms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["check", "check_func", "check_timeout", "items_of", "reduced"]
 def check(
     func: Any, reduce: Any, chunksize: int | None, progress: Progress, timeout: float | None
 ) -> None:
-    """Raise for bad arguments."""
+    """Raise TypeError or ValueError for bad arguments."""
     check_func(func)
     if reduce is not None and not callable(reduce):
         raise TypeError(f"reduce must be callable, not {type(reduce).__name__}")
@@ -26,13 +26,13 @@ def check(
 
 
 def check_func(func: Any) -> None:
-    """Raise for what cannot be called."""
+    """Raise TypeError for what cannot be called."""
     if not callable(func):
         raise TypeError(f"func must be callable, not {type(func).__name__}")
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Raise for what are no seconds."""
+    """Raise unless it is None or a number of seconds, 0 or more."""
     if timeout is not None and not isinstance(timeout, Real):
         raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
     if timeout is not None and not timeout >= 0:
@@ -40,16 +40,16 @@ def check_timeout(timeout: float | None) -> None:
 
 
 def reduced(reduce: Callable[..., Any] | None, values: list[Any]) -> list[Any]:
-    """Return what the user gets for results."""
+    """Return ``reduce(value)`` for each value, of a tuple ``reduce(*value)``."""
     if reduce is None:
         return values
     return [reduce(*v) if isinstance(v, tuple) else reduce(v) for v in values]
 
 
 def items_of(sequence: Iterable[Any]) -> Sequence[Any] | Iterator[Any]:
-    """Return a sequence as it is, and an iterator over anything else.
+    """Return a sequence as it is, an iterator over anything else.
 
-    What has a length and takes an index is a sequence, arrays included; a mapping or a set is not.
+    Sequences have a length and take an index, arrays included; mappings and sets are none.
     """
     if isinstance(sequence, (Mapping, Set)) or not hasattr(sequence, "__len__"):
         return iter(sequence)
