@@ -17,18 +17,18 @@ from benchmarks.common import (
     skip_unless_full,
 )
 from benchmarks.watching import share_with_gil
-from sharedarray.functions import cumulative, extrema, nanfunctions, reduction, statistics, truth
+from sharedarray.functions import averages, cumulative, extremes, sums, truth
 
 SIZE = 4_000_000
 LARGE_SIZE = 1 << 24
 FULL_SIZE = 1 << 27  # 1 GiB of float64
 
 OURS = {
-    **{name: getattr(reduction, name) for name in ("sum", "prod")},
-    **{name: getattr(extrema, name) for name in ("min", "max", "ptp", "argmin", "argmax")},
+    **{name: getattr(sums, name) for name in ("sum", "prod", "nansum")},
+    **{name: getattr(extremes, name) for name in ("min", "max", "nanmin", "nanmax")},
+    **{name: getattr(extremes, name) for name in ("ptp", "argmin", "argmax")},
     **{name: getattr(truth, name) for name in ("any", "all", "count_nonzero")},
-    **{name: getattr(statistics, name) for name in ("mean", "var", "std")},
-    **{name: getattr(nanfunctions, name) for name in ("nansum", "nanmean", "nanmin", "nanmax")},
+    **{name: getattr(averages, name) for name in ("mean", "var", "std", "nanmean")},
     **{name: getattr(cumulative, name) for name in ("cumsum", "cumprod")},
 }
 
@@ -138,7 +138,7 @@ class TrackGil:
     def track_share(self, function):
         return share_with_gil(
             f"a = sharedarray.ones({FULL_SIZE >> 1})\n"
-            "from sharedarray.functions import extrema, nanfunctions, reduction, statistics\n"
+            "from sharedarray.functions import averages, extremes, sums\n"
             f"f = {OURS[function].__module__.removeprefix('sharedarray.functions.')}.{function}",
             "f(a)",
         )

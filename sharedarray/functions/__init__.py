@@ -11,16 +11,15 @@ from sharedarray.functions import assigning as assigning
 from sharedarray.functions import indexing as indexing
 from sharedarray.functions import ufuncs as ufuncs
 from sharedarray.functions.argsorting import argsort, lexsort
+from sharedarray.functions.averages import mean, nanmean, std, var
 from sharedarray.functions.binning import bincount, histogram
 from sharedarray.functions.cumulative import cumprod, cumsum
-from sharedarray.functions.extrema import argmax, argmin, max, min, ptp
-from sharedarray.functions.nanfunctions import nanmax, nanmean, nanmin, nansum
+from sharedarray.functions.extremes import argmax, argmin, max, min, nanmax, nanmin, ptp
 from sharedarray.functions.quantiles import median, percentile, quantile
-from sharedarray.functions.reduction import prod, sum
 from sharedarray.functions.searching import digitize, searchsorted
 from sharedarray.functions.selecting import argpartition, partition, take
 from sharedarray.functions.sorting import sort
-from sharedarray.functions.statistics import mean, std, var
+from sharedarray.functions.sums import nansum, prod, sum
 from sharedarray.functions.truth import all, any, count_nonzero
 from sharedarray.functions.uniqueness import unique
 

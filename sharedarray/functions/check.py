@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray_ops.reduce import folding, reduction
+from sharedarray_ops.reduce import folding, summation
 from sharedarray_ops.reduce.folding import Fold
 
 __all__ = ["NumPyReport", "check_numpy"]
@@ -153,7 +153,7 @@ def _of_all_elements(what: str, a: NDArray[Any]) -> Iterator[tuple[str, Any, Any
         center = np.true_divide(np.add.reduce(same, keepdims=True), same.size, dtype=None).astype(
             a.dtype
         )
-        squares = reduction.deviations(center)
+        squares = summation.deviations(center)
         deviating = np.sum(_deviating(same, center))
         for n_workers in _N_WORKERS:
             pool = _Workers(n_workers)
@@ -173,7 +173,7 @@ def _deviating(a: NDArray[Any], center: NDArray[Any]) -> NDArray[Any]:
 
 
 def _tree(a: NDArray[Any], pool: _Workers, terms: Any = None) -> NDArray[Any] | None:
-    total = reduction.sum_tree(a, pool, terms, leaf=_LEAF)
+    total = summation.sum_tree(a, pool, terms, leaf=_LEAF)
     if total is None:
         return None
     like = a[:0] if terms is None else terms(a[:0])
@@ -185,7 +185,7 @@ def _converted(what: str, a: NDArray[Any]) -> Iterator[tuple[str, Any, Any]]:
     dtype = np.dtype(np.complex128 if a.dtype.kind == "c" else np.float64)
     expected = np.add.reduce(a, dtype=dtype)
     for n_workers in _N_WORKERS:
-        total = reduction.sum_buffered(a, _Workers(n_workers), np.getbufsize(), dtype)
+        total = summation.sum_buffered(a, _Workers(n_workers), np.getbufsize(), dtype)
         yield f"sum of {what}", None if total is None else total[0], expected
 
 

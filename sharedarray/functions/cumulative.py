@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
-from sharedarray.functions.reducing import by_numpy
+from sharedarray.functions.reductions import by_numpy
 from sharedarray.functions.thresholds import MIN_CUMULATIVE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements, new_array
 from sharedarray_ops.pool import Pool
-from sharedarray_ops.reduce import cumulation
+from sharedarray_ops.reduce import scan
 
 __all__ = ["cumprod", "cumsum"]
 
@@ -62,7 +62,7 @@ def cumsum(
     -----
     In parallel, from 2,097,152 elements, in the default result dtype: bool and integers, in two
     passes; floats and complex numbers along an axis of several, line by line, since NumPy adds the
-    elements of a line one after the other. See `sharedarray_ops.reduce.cumulation`.
+    elements of a line one after the other. See `sharedarray_ops.reduce.scan`.
     Extra memory: none besides the result; as much once more where `out` is given.
 
     Examples
@@ -137,7 +137,7 @@ def _accumulated(
 ) -> Any:
     check_pool(pool)
     if out is not None:
-        return by_numpy(function, a, axis, dtype, out=out, pool=pool)
+        return by_numpy(function, a, axis, out, {"dtype": dtype})
     source = plain(a)
     if dtype is None and source.dtype.kind in "biufc":
         if pays(source.size, MIN_CUMULATIVE):
@@ -180,9 +180,9 @@ def _large(
     with numpy_errors():
         if is_line and a.dtype.kind in "biu":
             line = a.reshape(-1)
-            cumulation.accumulate_line(ufunc, line, room.reshape(-1), pool_for(pool), touch)
+            scan.accumulate_line(ufunc, line, room.reshape(-1), pool_for(pool), touch)
         elif not is_line:
-            done = cumulation.accumulate_lines(ufunc, a, along, room, pool_for(pool), touch)
+            done = scan.accumulate_lines(ufunc, a, along, room, pool_for(pool), touch)
     if not done or (is_line and a.dtype.kind not in "biu"):
         function(a, axis, out=room)
     return result

@@ -22,9 +22,19 @@ from numpy.typing import NDArray
 
 from sharedarray_ops.plan import Chunk, blocks, chunks
 from sharedarray_ops.pool import Pool, n_workers
-from sharedarray_ops.reduce.reduction import unless_flagged
+from sharedarray_ops.reduce.summation import unless_flagged
 
-__all__ = ["Cut", "Fold", "cut", "extremes", "find", "find_extreme", "fold", "is_last_word"]
+__all__ = [
+    "Cut",
+    "Fold",
+    "by_ufunc",
+    "cut",
+    "extremes",
+    "find",
+    "find_extreme",
+    "fold",
+    "is_last_word",
+]
 
 Axes = tuple[int, ...]
 # Reduces along axes that stay with length 1, to None where NumPy has something to warn of.
@@ -50,6 +60,14 @@ class Fold(NamedTuple):
     reduce: Reduce
     combine: np.ufunc | None = None
     makes_copies: bool = False
+
+
+def by_ufunc(ufunc: np.ufunc, dtype: Any = None, *, is_combined: bool = False) -> Fold:
+    """Return how to reduce by a ufunc, with its default dtype or another one."""
+    return Fold(
+        lambda a, axes: ufunc.reduce(a, axis=axes, dtype=dtype, keepdims=True),
+        ufunc if is_combined else None,
+    )
 
 
 class Cut(NamedTuple):

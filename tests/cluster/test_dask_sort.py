@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharedarray.cluster.dask_sort import node_pool
-from sharedarray.functions import extrema, reduction, statistics, truth
+from sharedarray.functions import averages, extremes, sums, truth
 from sharedarray.functions.argsorting import argsort
 from sharedarray.functions.sorting import sort
 
@@ -163,8 +163,8 @@ def test_bad_input_is_refused_before_any_work(call, error, text):
 @pytest.mark.parametrize(
     "function",
     [
-        *(reduction.sum, reduction.prod, extrema.min, extrema.max, extrema.argmin),
-        *(statistics.mean, statistics.std, statistics.var, truth.any, truth.all),
+        *(sums.sum, sums.prod, extremes.min, extremes.max, extremes.argmin),
+        *(averages.mean, averages.std, averages.var, truth.any, truth.all),
     ],
 )
 def test_reductions_are_dasks_own(function):

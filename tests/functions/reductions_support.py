@@ -10,27 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sharedarray.functions import (
-    cumulative,
-    extrema,
-    nanfunctions,
-    reducing,
-    reduction,
-    statistics,
-    truth,
-)
-from sharedarray_ops.reduce import cumulation, folding
-from sharedarray_ops.reduce import reduction as ops
+from sharedarray.functions import averages, cumulative, extremes, reductions, sums, truth
+from sharedarray_ops.reduce import folding, scan, summation
 from tests.ops.support import assert_same_bits
 
 OURS = {
     name: getattr(module, name)
     for module, names in (
-        (reduction, "sum prod"),
-        (extrema, "min max ptp argmin argmax"),
+        (sums, "sum prod nansum"),
+        (extremes, "min max ptp argmin argmax nanmin nanmax"),
         (truth, "any all count_nonzero"),
-        (statistics, "mean var std"),
-        (nanfunctions, "nansum nanmean nanmin nanmax"),
+        (averages, "mean var std nanmean"),
         (cumulative, "cumsum cumprod"),
     )
     for name in names.split()
@@ -43,14 +33,17 @@ SHAPES = [(647,), (10_007,), (20, 50), (1000, 3), (3, 1000), (7, 8, 30), (1, 900
 SHAPES += [(4, 5, 6, 8), (2, 2, 400), (8200, 4), (4, 8200), (17, 31), (5, 8191)]
 EXTREMES = ["min", "max", "nanmin", "nanmax"]
 SMALL = {
-    reducing: {"MIN_FAST_NBYTES": 300, "MIN_FASTEST_NBYTES": 300, "MIN_SLOW": 300},
-    reduction: {"MIN_SUM": 300},
+    **{
+        reducer: {"least": 300, "least_nbytes": 300}
+        for module in (sums, extremes, truth, averages)
+        for reducer in vars(module).values()
+        if isinstance(reducer, reductions.Reducer)
+    },
     cumulative: {"MIN_CUMULATIVE": 300},
-    extrema: {"_FRONT": 8},
-    truth: {"_FRONT": 8},
-    ops: {"LEAF": 160, "TERMS_LEAF": 150},
+    reductions: {"_FRONT": 8},
+    summation: {"LEAF": 160, "TERMS_LEAF": 150},
     folding: {"CHUNK_NBYTES": 400, "CACHED_NBYTES": 200, "RUN_NBYTES": 16, "COPIED_RUN_NBYTES": 16},
-    cumulation: {"BLOCK": 16, "TOUCHED_NBYTES": 400, "RUN_NBYTES": 32},
+    scan: {"BLOCK": 16, "TOUCHED_NBYTES": 400, "RUN_NBYTES": 32},
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sharedarray.files import fromfile
-from sharedarray.functions import argsorting, reducing, reduction, sorting
+from sharedarray.functions import argsorting, sorting, sums
 from tests.ops.support import small_sizes, strided, unaligned
 
 SMALL_THRESHOLDS = {
@@ -21,8 +21,7 @@ SMALL_THRESHOLDS = {
         "MIN_LINES": 40,
     },
     argsorting: {"MIN_ARGSORT": 40, "MIN_ARGSORT_WORKERS": 40, "MIN_LINES": 40},
-    reducing: {"MIN_FASTEST_NBYTES": 340},
-    reduction: {"MIN_SUM": 340},
+    sums._SUM: {"least": 340, "least_nbytes": 340},
     fromfile: {"MIN_FROMFILE": 64},
 }
 MIN_SORT = 40

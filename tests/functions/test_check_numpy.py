@@ -3,7 +3,7 @@ import pytest
 
 from sharedarray.functions.check import NumPyReport, check_numpy
 from sharedarray_ops import plan
-from sharedarray_ops.reduce import folding, reduction
+from sharedarray_ops.reduce import folding, summation
 
 
 def test_the_running_numpy_keeps_the_promises():
@@ -27,11 +27,11 @@ def wrong_unit(n, unit, depth):
 @pytest.mark.parametrize(
     ("module", "name", "wrong", "what"),
     [
-        (reduction, "tree_leaves", wrong_tree, "sum of positive float32"),
-        (reduction, "tree_leaves", wrong_unit, "sum of mixed complex64"),
-        (reduction, "deviations", lambda mean: lambda a: (a - mean) ** 2 * 1.5, "variance"),
-        (reduction, "_join", lambda sums: np.add.accumulate(sums)[-1:], "float32"),
-        (reduction, "_sum", lambda leaf: np.add.reduce(leaf, keepdims=True), "mixed float16"),
+        (summation, "tree_leaves", wrong_tree, "sum of positive float32"),
+        (summation, "tree_leaves", wrong_unit, "sum of mixed complex64"),
+        (summation, "deviations", lambda mean: lambda a: (a - mean) ** 2 * 1.5, "variance"),
+        (summation, "_join", lambda sums: np.add.accumulate(sums)[-1:], "float32"),
+        (summation, "_sum", lambda leaf: np.add.reduce(leaf, keepdims=True), "mixed float16"),
     ],
     ids=["cuts", "unit", "terms", "order of leaves", "float16"],
 )

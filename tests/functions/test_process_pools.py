@@ -17,7 +17,7 @@ import sharedarray
 from sharedarray import MapReduce, MapReduceByThread, SharedArray
 from sharedarray_ops import elementwise
 from sharedarray_ops.files import reading
-from sharedarray_ops.reduce import reduction
+from sharedarray_ops.reduce import summation
 from sharedarray_ops.sort import argsorting, counting, quicksort, sorting
 from tests.files.fromfile_support import DATA, DTYPES
 from tests.functions.sort_support import OTHERS
@@ -334,7 +334,7 @@ def test_sum_kernels(small, dtype):
     accumulated = np.float32 if dtype == "f2" else None
     for a in inputs(values):
         for pool in POOLS:
-            total = reduction.sum_tree(a, pool)
+            total = summation.sum_tree(a, pool)
             assert_same_bits(total[0], np.add.reduce(np.asarray(a), dtype=accumulated))
 
 
@@ -342,9 +342,9 @@ def test_buffered_and_time_sum_kernels(small):
     swapped = floats(50_003, ">f8")
     times = sample("few", 5003, "m8[s]")
     for pool in POOLS:
-        total = reduction.sum_buffered(swapped, pool, np.getbufsize())
+        total = summation.sum_buffered(swapped, pool, np.getbufsize())
         assert_same_bits(total[0], np.add.reduce(swapped))
-        assert_same_bits(reduction.sum_times(times, pool)[0], np.sum(times))
+        assert_same_bits(summation.sum_times(times, pool)[0], np.sum(times))
 
 
 def test_file_kernel(small, data):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce
-from sharedarray.functions import extrema, reducing, reduction, statistics, truth
+from sharedarray.functions import averages, extremes, sums, thresholds, truth
 from sharedarray.memory.array import DISPATCH
 from sharedarray_ops.reduce import folding
 from tests.functions.reductions_support import (
@@ -221,8 +221,8 @@ def test_small_arrays_wake_no_worker():
 
 @pytest.mark.parametrize("delta", [-1, 0])
 def test_around_the_real_thresholds(delta):
-    cases = [("sum", "f8", reduction.MIN_SUM), ("std", "f8", reducing.MIN_SLOW)]
-    cases += [("min", "f8", reducing.MIN_FASTEST_NBYTES // 8), ("min", "f2", reducing.MIN_SLOW)]
+    cases = [("sum", "f8", thresholds.MIN_SUM), ("std", "f8", thresholds.MIN_SLOW)]
+    cases += [("min", "f8", thresholds.MIN_FASTEST_NBYTES // 8), ("min", "f2", thresholds.MIN_SLOW)]
     for name, dtype, n in cases:
         pool = RecordingPool(2)
         check_call(name, np.ones(n + delta, dtype), pool=pool)
@@ -230,7 +230,7 @@ def test_around_the_real_thresholds(delta):
 
 
 def test_the_modules_are_those_that_are_tested():
-    modules = (extrema, reduction, statistics, truth)
+    modules = (averages, extremes, sums, truth)
     assert all(name in OURS for m in modules for name in m.__all__ if hasattr(np, name))
 
 

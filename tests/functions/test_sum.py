@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce
-from sharedarray.functions import reduction
+from sharedarray.functions import thresholds
 from tests.functions.sum_support import FLOATS, SIZES, SUMMABLE, assert_same, check, floats
 from tests.functions.support import layouts, small_arrays
 from tests.ops.support import (
@@ -100,7 +100,7 @@ def test_buffer_size_of_the_caller(buffer_size):
 @pytest.mark.parametrize("dtype", [*FLOATS, "i1", "u8", "?", "m8[ns]"])
 @pytest.mark.parametrize("n_workers", [0, 1, 2, 3, 7])
 def test_large_arrays(dtype, n_workers):
-    n = reduction.MIN_SUM + 3
+    n = thresholds.MIN_SUM + 3
     a = sample("random", n, dtype) if "f" not in dtype else floats(n, dtype)
     check(a, MapReduce(np=n_workers))
 
@@ -113,7 +113,7 @@ def test_large_arrays_in_every_layout():
 
 @pytest.mark.parametrize("delta", [-1, 0, 1])
 def test_around_the_real_threshold(delta):
-    a = floats(reduction.MIN_SUM + delta, "f4")
+    a = floats(thresholds.MIN_SUM + delta, "f4")
     pool = RecordingPool(2)
     check(a, pool)
     assert bool(pool.maps) is (delta >= 0)

@@ -5,7 +5,7 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce
-from sharedarray.functions import reduction
+from sharedarray.functions import thresholds
 from tests.functions.sum_support import assert_same, check, floats
 from tests.functions.support import Untouched
 from tests.ops.support import (
@@ -133,14 +133,14 @@ def test_a_pool_has_to_be_one(small, n):
 
 
 def test_an_error_has_itself_not_as_its_cause():
-    a = np.full(reduction.MIN_SUM, np.finfo("f8").max)
+    a = np.full(thresholds.MIN_SUM, np.finfo("f8").max)
     with np.errstate(over="raise"), pytest.raises(FloatingPointError) as caught:
         sharedarray.sum(a, pool=MapReduce(np=2))
     assert caught.value.__cause__ is None
 
 
 def test_a_warning_comes_once_and_says_what_numpy_says():
-    a = np.full(reduction.MIN_SUM, np.finfo("f8").max)
+    a = np.full(thresholds.MIN_SUM, np.finfo("f8").max)
     with warnings.catch_warnings(record=True) as expected:
         warnings.simplefilter("always")
         np.sum(a)

@@ -13,7 +13,7 @@ import pytest
 from sharedarray import MapReduce
 from sharedarray_ops import elementwise
 from sharedarray_ops.files import reading
-from sharedarray_ops.reduce import reduction
+from sharedarray_ops.reduce import summation
 from sharedarray_ops.sort import (
     argsorting,
     counting,
@@ -96,7 +96,7 @@ SMALL_SIZES = {
     elementwise: {"CHUNK": 16},
     reading: {"CHUNK": 64},
     quicksort: {"BLOCK": 16, "SMALL": 32, "LEAST": 32, "SAMPLE": 16},
-    reduction: {"LEAF": 160},
+    summation: {"LEAF": 160},
     sorting: {"BLOCK": 16},
 }
 

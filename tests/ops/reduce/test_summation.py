@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharedarray import MapReduce
-from sharedarray_ops.reduce import reduction
+from sharedarray_ops.reduce import summation
 from tests.ops.support import (
     DISTRIBUTIONS,
     POOLS,
@@ -35,7 +35,7 @@ def no_warnings():
 
 def check_tree(a, pool):
     with unchanged(a):
-        total = reduction.sum_tree(a, pool)
+        total = summation.sum_tree(a, pool)
     if total is None:
         check_flagged(a)
         return
@@ -94,7 +94,7 @@ def test_strides_do_not_matter(dtype, step, pool):
 def test_any_size_and_number_of_workers(n, dtype, n_workers, leaf, step, seed):
     a = strided(np.random.default_rng(seed).lognormal(0, 3, n).astype(dtype), step)
     with small_sizes() as patch:
-        patch.setattr(reduction, "LEAF", leaf)
+        patch.setattr(summation, "LEAF", leaf)
         check_tree(a, UnorderedPool(n_workers, seed))
 
 
@@ -119,7 +119,7 @@ def test_the_order_of_additions_shows_in_this_data():
 def test_work_is_cut_for_all_workers(n_workers):
     pool = RecordingPool(n_workers)
 
-    reduction.sum_tree(np.ones(64 * reduction.LEAF, "i1"), pool)
+    summation.sum_tree(np.ones(64 * summation.LEAF, "i1"), pool)
 
     assert pool.n_items[0] >= n_workers
 
@@ -128,7 +128,7 @@ def test_leaves_are_larger_than_a_block_of_numpy():
     with small_sizes():
         for n in range(2000, 2200):
             pool = RecordingPool(50)
-            reduction.sum_tree(np.ones(n), pool)
+            summation.sum_tree(np.ones(n), pool)
             sizes = [leaf.size for leaf in pool.maps[0]]
             assert min(sizes) > 128
             assert sum(sizes) == n
@@ -146,12 +146,12 @@ def test_foreign_byte_order_has_the_bits_of_the_buffered_loop(dtype, buffer_size
     try:
         with small_sizes() as patch:
             for leaf in (160, 1):
-                patch.setattr(reduction, "LEAF", leaf)
+                patch.setattr(summation, "LEAF", leaf)
                 for n in (1, 2, buffer_size - 1, buffer_size, buffer_size + 1, 5 * buffer_size + 7):
                     a = (rng.standard_normal(n) * 1000).astype(dtype)
                     for same in (a, strided(a, 3), strided(a, -1)):
                         with unchanged(same):
-                            total = reduction.sum_buffered(same, pool(), buffer_size)
+                            total = summation.sum_buffered(same, pool(), buffer_size)
                         assert total.shape == (1,)
                         assert_same_bits(total[0], np.sum(same))
     finally:
@@ -170,7 +170,7 @@ def test_any_buffer_size(n, n_buffers, n_workers, dtype, seed):
     before = np.setbufsize(16 * n_buffers)
     try:
         with small_sizes():
-            total = reduction.sum_buffered(a, UnorderedPool(n_workers, seed), 16 * n_buffers)
+            total = summation.sum_buffered(a, UnorderedPool(n_workers, seed), 16 * n_buffers)
         assert_same_bits(total[0], np.sum(a))
     finally:
         np.setbufsize(before)
@@ -181,7 +181,7 @@ def test_any_buffer_size(n, n_buffers, n_workers, dtype, seed):
 def test_buffered_sums_of_each_distribution(dtype, distribution):
     a = sample(distribution, 50_021, dtype)
 
-    total = reduction.sum_buffered(a, UnorderedPool(3), np.getbufsize())
+    total = summation.sum_buffered(a, UnorderedPool(3), np.getbufsize())
     if total is None:
         check_flagged(a)
     else:
@@ -192,15 +192,15 @@ def test_buffered_with_the_real_sizes():
     a = np.random.default_rng(0).standard_normal(3_000_017).astype(">f8")
 
     for pool in (POOLS["thread-2"], POOLS["thread-7"]):
-        assert_same_bits(reduction.sum_buffered(a, pool(), np.getbufsize())[0], np.sum(a))
+        assert_same_bits(summation.sum_buffered(a, pool(), np.getbufsize())[0], np.sum(a))
 
 
 @pytest.mark.parametrize("pool", ["bare", "thread-2"])
 def test_nothing_sums_to_zero(pool):
     pool = POOLS[pool]()
-    assert_same_bits(reduction.sum_tree(np.empty(0), pool), np.zeros(1))
-    assert_same_bits(reduction.sum_buffered(np.empty(0, ">f8"), pool, 8192), np.zeros(1))
-    assert_same_bits(reduction.sum_times(np.empty(0, "m8[s]"), pool), np.zeros(1, "m8[s]"))
+    assert_same_bits(summation.sum_tree(np.empty(0), pool), np.zeros(1))
+    assert_same_bits(summation.sum_buffered(np.empty(0, ">f8"), pool, 8192), np.zeros(1))
+    assert_same_bits(summation.sum_times(np.empty(0, "m8[s]"), pool), np.zeros(1, "m8[s]"))
 
 
 # times
@@ -214,7 +214,7 @@ def test_times_have_the_sum_of_numpy_or_none(dtype, pool):
             a = sample(distribution, n, dtype)
             for same in (a, strided(a, 3), strided(a, -1)):
                 with unchanged(same):
-                    total = reduction.sum_times(same, pool())
+                    total = summation.sum_times(same, pool())
                 if total is None:
                     integers = same.astype("i8").astype(object)  # as wide as it takes
                     assert np.isnat(same).any() or np.abs(integers).max() * n > 2**63 - 1
@@ -230,9 +230,9 @@ def test_a_sum_of_times_near_the_limit(n):
     for sign in (1, -1):
         with small_sizes():
             within = np.full(n, sign * largest).view("m8[s]")
-            assert_same_bits(reduction.sum_times(within, UnorderedPool(3))[0], np.sum(within))
+            assert_same_bits(summation.sum_times(within, UnorderedPool(3))[0], np.sum(within))
             beyond = np.full(n, sign * (largest + 1)).view("m8[s]")
-            assert reduction.sum_times(beyond, UnorderedPool(3)) is None
+            assert summation.sum_times(beyond, UnorderedPool(3)) is None
 
 
 def test_one_time_that_is_none_leaves_the_sum_to_numpy():
@@ -240,7 +240,7 @@ def test_one_time_that_is_none_leaves_the_sum_to_numpy():
         a = np.ones(4999, "i8").view("m8[s]")
         a[place] = "NaT"
         with small_sizes():
-            assert reduction.sum_times(a, UnorderedPool(3)) is None
+            assert summation.sum_times(a, UnorderedPool(3)) is None
 
 
 # zeros, infinities, warnings
@@ -266,9 +266,9 @@ def test_negative_zeros_sum_to_the_zero_of_numpy(dtype):
 def test_floating_point_errors_are_left_to_numpy(low, high, kind, text, dtype, pool):
     """Within a leaf, and where leaves are added; without a warning or an error of their own."""
     limits = {"max": float(np.finfo(dtype).max), "inf": np.inf, "-inf": -np.inf}
-    how = reduction.sum_tree
+    how = summation.sum_tree
     if dtype[0] == ">":
-        how = lambda a, pool: reduction.sum_buffered(a, pool, np.getbufsize())  # noqa: E731
+        how = lambda a, pool: summation.sum_buffered(a, pool, np.getbufsize())  # noqa: E731
     pool = POOLS[pool]()
     for first, second in ((0, 1), (3, 49_990)):
         a = np.zeros(50_000, dtype)
@@ -289,5 +289,5 @@ def test_floating_point_errors_are_left_to_numpy(low, high, kind, text, dtype, p
 def test_bare_pool_and_mapreduce_agree():
     a = np.random.default_rng(3).standard_normal(100_003)
     with small_sizes():
-        totals = {float(reduction.sum_tree(a, p)[0]) for p in (BarePool(), MapReduce(np=2))}
+        totals = {float(summation.sum_tree(a, p)[0]) for p in (BarePool(), MapReduce(np=2))}
     assert totals == {float(np.sum(a))}

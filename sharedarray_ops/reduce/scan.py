@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sharedarray_ops.plan import Chunk, blocks, chunks
 from sharedarray_ops.pool import Pool, Touch, n_workers
-from sharedarray_ops.reduce.reduction import unless_flagged
+from sharedarray_ops.reduce.summation import unless_flagged
 
 __all__ = ["accumulate_line", "accumulate_lines"]
 

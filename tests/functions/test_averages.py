@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedarray.functions.statistics import quotient
+from sharedarray.functions.averages import quotient
 from tests.functions.reductions_support import (
     OURS,
     SHAPES,
