@@ -1,6 +1,6 @@
-"""How many workers, the debug flag, and what ``show_config`` prints.
+"""The number of workers, the debug flag, and `show_config`.
 
-Where the worker count comes from, first match wins::
+The first of these that is given sets the number of workers::
 
     argument np= of a pool
       > num_workers(n)             a ``with`` block, in this context
@@ -57,7 +57,7 @@ _worker_share: ContextVar[int | None] = ContextVar("sharedarray_worker_share", d
 
 
 def set_num_workers(n: int | None) -> None:
-    """Set how many workers a pool of this process has where none are asked for.
+    """Set the default number of workers, for this process.
 
     Parameters
     ----------
@@ -89,12 +89,12 @@ def set_num_workers(n: int | None) -> None:
 
 
 def get_num_workers() -> int:
-    """Return how many workers a pool made here has where none are asked for.
+    """Return the default number of workers here.
 
     Returns
     -------
     int
-        Number of workers, 0 for serial: the same number as `cpu_count`.
+        Number of workers, 0 for serial; the same as `cpu_count`.
 
     Examples
     --------
@@ -108,10 +108,10 @@ def get_num_workers() -> int:
 
 @contextmanager
 def num_workers(n: int) -> Iterator[None]:
-    """Set the number of workers for a ``with`` block.
+    """Set the default number of workers for a ``with`` block.
 
-    The number holds in the context (`contextvars`) of the block: not in other threads, except in
-    those that run in a copy of it. Blocks nest.
+    The number holds in the context (`contextvars`) of the block, so in other threads only if they
+    run in a copy of it. Blocks nest.
 
     Parameters
     ----------
@@ -146,15 +146,15 @@ def num_workers(n: int) -> Iterator[None]:
 
 
 def cpu_count() -> int:
-    """Return how many workers to use where the user asks for no number.
+    """Return the default number of workers here.
 
     Returns
     -------
     int
-        The first of: `num_workers`, this worker's share when called in a worker,
-        `set_num_workers`, the environment (``SHAREDARRAY_NUM_WORKERS``, the first number of
-        ``OMP_NUM_THREADS``, ``SLURM_CPUS_PER_TASK``, ``PBS_NUM_PPN``), the smaller of the CPU
-        affinity and the cgroup quota. At least 1, unless 0 (serial) was set by the user.
+        The first of: `num_workers`, in a worker its share, `set_num_workers`, the environment
+        (``SHAREDARRAY_NUM_WORKERS``, the first number of ``OMP_NUM_THREADS``,
+        ``SLURM_CPUS_PER_TASK``, ``PBS_NUM_PPN``), the smaller of the CPU affinity and the cgroup
+        quota. At least 1, unless the user has set 0 (serial).
 
     Warns
     -----
@@ -172,30 +172,8 @@ def cpu_count() -> int:
 
 
 def worker_count_source(n: int | None = None) -> tuple[int, str]:
-    """Return the number of workers and where it comes from.
+    """Return the number of workers, and what has set it; `n` is the argument of a call, if any.
 
-    Parameters
-    ----------
-    n : int or None
-        The number the user asked for in the call, if any: it wins.
-
-    Returns
-    -------
-    count : int
-        Number of workers, 0 for serial.
-    source : str
-        ``"argument"``, the name of a function, of an environment variable or of a limit.
-
-    Raises
-    ------
-    TypeError
-        If `n` is neither an integer nor None.
-    ValueError
-        If `n` is negative.
-
-    Examples
-    --------
-    >>> from sharedarray.config import worker_count_source
     >>> worker_count_source(7)
     (7, 'argument')
     """
@@ -211,21 +189,8 @@ def worker_count_source(n: int | None = None) -> tuple[int, str]:
 
 
 def share_for(n_workers: int) -> int:
-    """Return how many workers each of `n_workers` workers may use itself.
+    """Return how many workers each of `n_workers` workers may have itself, at least 1.
 
-    Parameters
-    ----------
-    n_workers : int
-        Number of workers that run side by side; 0 counts as 1.
-
-    Returns
-    -------
-    int
-        At least 1.
-
-    Examples
-    --------
-    >>> from sharedarray.config import num_workers, share_for
     >>> with num_workers(8):
     ...     share_for(3), share_for(16)
     (2, 1)
@@ -234,20 +199,12 @@ def share_for(n_workers: int) -> int:
 
 
 def inherit_share(share: int) -> None:
-    """Make `share` the number of workers in the current context, which is a worker's own.
+    """Make `share` the number of workers in the current context, a worker's own.
 
-    A `num_workers` block of the caller, which came along in the copied context, no longer counts;
-    one that the worker opens itself does.
+    A `num_workers` block of the caller, copied with the context, no longer counts; one that the
+    worker opens itself does.
 
-    Parameters
-    ----------
-    share : int
-        What `share_for` gave in the caller.
-
-    Examples
-    --------
     >>> import contextvars
-    >>> from sharedarray.config import cpu_count, inherit_share, num_workers
     >>> def work():
     ...     inherit_share(1)
     ...     return cpu_count()
@@ -260,10 +217,10 @@ def inherit_share(share: int) -> None:
 
 
 def set_debug(flag: bool) -> None:
-    """Switch debug mode on or off, for the whole process.
+    """Switch debug mode on or off, for this process.
 
     In debug mode pools have no workers: everything runs in the caller, where a debugger can stop
-    it and exceptions come out as they are.
+    it, and exceptions are not wrapped.
 
     Parameters
     ----------
@@ -300,16 +257,8 @@ def get_debug() -> bool:
 
 
 def config_facts() -> dict[str, str]:
-    """Return what `show_config` prints.
+    """Return the names and values that `show_config` prints.
 
-    Returns
-    -------
-    dict of str to str
-        What it is -> its value.
-
-    Examples
-    --------
-    >>> from sharedarray.config import config_facts
     >>> config_facts()["debug mode"]
     'off'
     """
@@ -336,10 +285,10 @@ def config_facts() -> dict[str, str]:
 
 
 def show_config() -> None:
-    """Print the facts of this machine that decide how fast the package is.
+    """Print what decides the speed of the package on this machine.
 
-    Versions, SIMD features, workers and where their number comes from, memory, the setting for
-    huge pages in shared memory and what to do about it, limits.
+    Versions, SIMD features, the number of workers and what has set it, memory, the setting for huge
+    pages in shared memory and how to change it, limits.
 
     Examples
     --------
@@ -354,7 +303,7 @@ def show_config() -> None:
 
 
 def _checked(n: int) -> int:
-    """Return `n` as an int, or raise what says why it is no number of workers."""
+    """Return `n` as an int; raise if it is no number of workers."""
     try:
         count = operator.index(n)
     except TypeError:
@@ -366,7 +315,7 @@ def _checked(n: int) -> int:
 
 
 def _environment_count() -> tuple[int, str] | None:
-    """Return the first usable number of workers in the environment, and its variable."""
+    """Return the first number of workers that the environment sets, and its variable."""
     for name in ENVIRONMENT:
         value = os.environ.get(name, "").strip()
         if not value:

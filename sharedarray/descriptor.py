@@ -1,4 +1,4 @@
-"""A file descriptor that cannot be forgotten."""
+"""File descriptors that close with their objects, also where an interrupt comes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Descriptor", "above_streams", "opened", "pipe"]
 
 
 class _Closed(int):
-    """A file descriptor that was closed: nothing is left to do at its end.
+    """A file descriptor that was closed.
 
     A class of its own, without a finalizer: an interrupt that Python raises in one is lost.
     """
@@ -31,9 +31,9 @@ class _Closed(int):
 
 
 class Descriptor(_Closed):
-    """A file descriptor that is closed with the object, in each process for itself.
+    """A file descriptor that is closed with the object, in each process separately.
 
-    An integer, so that it is made without a step of Python in which an interrupt could lose it.
+    An int: C code makes it, so no interrupt comes between the system call and the object.
     """
 
     @property
@@ -41,7 +41,7 @@ class Descriptor(_Closed):
         """Return the descriptor, -1 when it is closed."""
         return int(self)
 
-    # Arguments, because it may die after the module's globals have, at the interpreter's end.
+    # Arguments, since the module's globals may be gone before it, as the interpreter ends.
     def close(
         self, close: Callable[[int], None] = os.close, closed: type[_Closed] = _Closed
     ) -> None:
@@ -54,7 +54,7 @@ class Descriptor(_Closed):
 
 
 def above_streams(number: int) -> int:
-    """Return a descriptor, moved where it has the number of a standard stream that is closed."""
+    """Return a descriptor, moved if it has the number of a standard stream that is closed."""
     if number > 2:
         return number
     try:
@@ -64,8 +64,8 @@ def above_streams(number: int) -> int:
 
 
 def opened(function: Callable[..., int], *args: Any) -> Descriptor:
-    """Return what a function of C gives, which opens one, as a `Descriptor`."""
-    # One call of C: no interrupt comes between the call of the kernel and the object.
+    """Return the `Descriptor` of what a C function such as `os.open` opens."""
+    # One C call: no interrupt comes between the system call and the object.
     (descriptor,) = map(Descriptor, starmap(function, (args,)))
     return descriptor
 

@@ -1,4 +1,4 @@
-"""Every exception of the package."""
+"""The exceptions and warnings of the package."""
 
 from __future__ import annotations
 
@@ -17,23 +17,16 @@ __all__ = [
 
 
 class WorkerException(Exception):  # noqa: N818 - the name users know from sharedmem
-    """Report an exception that a worker raised, in the coordinator.
+    """Report an exception of a worker, in the coordinator.
 
-    The original exception is also the ``__cause__`` where it is raised by a pool.
+    Pools raise it with the original exception as its ``__cause__``.
 
     Parameters
     ----------
     reason : BaseException
-        The exception that the work function raised.
+        The exception that the work function raised; also an attribute.
     traceback : str
-        The worker's traceback, as text: the frames themselves stay in the worker.
-
-    Attributes
-    ----------
-    reason : BaseException
-        As above.
-    traceback : str
-        As above.
+        The worker's traceback as text; also an attribute. The frames stay in the worker.
 
     Examples
     --------
@@ -68,30 +61,22 @@ class WorkerException(Exception):  # noqa: N818 - the name users know from share
 class WorkerDied(WorkerException):
     """Report that a worker process ended before its work did.
 
+    All parameters but the message are also attributes. `reason` is a ChildProcessError with the
+    message, `traceback` is empty.
+
     Parameters
     ----------
     message : str
         What happened to which workers.
-    rank, pid, exitcode, signal, items
-        As below.
-
-    Attributes
-    ----------
-    rank : int
-        The worker's number; of the first one where several have died.
-    pid : int
-        Its process.
+    rank, pid : int
+        The number and the process of the worker, the first one if several have died.
     exitcode : int or None
-        What it gave to `os._exit`, ``-signal`` where a signal killed it, None where somebody else
-        has asked the kernel for it first.
+        Its exit code, ``-signal`` if a signal killed it, None if other code of this process has
+        taken it from the kernel.
     signal : int or None
-        What killed it.
+        The signal that killed it.
     items : tuple of int
         The positions of the items that the dead workers were running.
-    reason : ChildProcessError
-        The message, as an exception.
-    traceback : str
-        Empty: a process that dies leaves none.
 
     Examples
     --------
@@ -111,14 +96,7 @@ class WorkerDied(WorkerException):
     ) -> None:
         super().__init__(ChildProcessError(message), "")
         # What pickle and copy call the class with.
-        self.args = (
-            message,
-            rank,
-            pid,
-            exitcode,
-            signal,
-            items,
-        )
+        self.args = (message, rank, pid, exitcode, signal, items)
         self.rank = rank
         self.pid = pid
         self.exitcode = exitcode
@@ -130,24 +108,19 @@ class WorkerDied(WorkerException):
 
 
 class ParallelException(WorkerException):
-    """Report in the coordinator why a `Parallel` block has ended before its end.
+    """Report in the coordinator why a `Parallel` block has failed.
+
+    The parameters are also attributes.
 
     Parameters
     ----------
-    reason, traceback
-        As for `WorkerException`.
-    rank : int
-        As below.
-
-    Attributes
-    ----------
-    rank : int
-        Who has failed; the first of them where the ranks do not agree where they are.
     reason : BaseException
-        What the rank has raised, the `WorkerDied` of a process that has died, or a RuntimeError
-        that says which constructs the ranks have met.
+        What the rank has raised, the `WorkerDied` of its process, or a RuntimeError that says which
+        constructs the ranks have met.
     traceback : str
-        The rank's traceback, as text; may be empty.
+        The rank's traceback as text; may be empty.
+    rank : int
+        The rank that has failed; where the ranks do not agree, the first one that differs.
 
     Examples
     --------
@@ -169,10 +142,10 @@ class ParallelException(WorkerException):
 
 
 class StopProcessGroup(BaseException):
-    """Unwind a worker whose map has ended: another item failed, or the coordinator gave up.
+    """Unwind a worker thread whose map has ended: another item failed, or the coordinator gave up.
 
-    It comes out of `critical` and `ordered`, in worker threads only: processes are killed. Derived
-    from BaseException so that a work function's own ``except Exception`` lets it pass.
+    `critical` and `ordered` raise it; worker processes are killed instead. It derives from
+    BaseException so that ``except Exception`` in a work function lets it pass.
 
     Examples
     --------
@@ -183,10 +156,9 @@ class StopProcessGroup(BaseException):
 
 
 class LostExceptionType(UserWarning):
-    """Warn that an exception could not travel from a worker process as what it is.
+    """Warn that the exception of a worker process does not pickle or does not unpickle.
 
-    Its class, or what it holds, does not pickle, or does not unpickle. `WorkerException.reason` is
-    then a plain Exception with the name and text of the lost one.
+    `WorkerException.reason` is then a plain Exception with the name and text of the lost one.
 
     Examples
     --------
@@ -199,8 +171,8 @@ class LostExceptionType(UserWarning):
 class ForkInThreadsWarning(RuntimeWarning):
     """Warn that other threads are running while worker processes are forked.
 
-    A lock that one of them holds at that moment stays locked in the workers for ever. It takes the
-    place of the DeprecationWarning of Python 3.12 and later, and comes before anything is forked.
+    A lock that one of them holds at that moment stays locked in the workers for ever. This warning
+    replaces the DeprecationWarning of Python 3.12 and later, and comes before the fork.
 
     Examples
     --------
@@ -211,9 +183,9 @@ class ForkInThreadsWarning(RuntimeWarning):
 
 
 class SharedArrayUnpickleError(pickle.UnpicklingError):
-    """Report a pickle that names memory which this process cannot reach.
+    """Report a pickle that refers to memory which this process cannot reach.
 
-    Its message says what to send instead.
+    The message says what to send instead.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""The ledger of forks: which process this is, which forks have happened, who of them is gone.
+"""The record of forks: which process this is, and which forked processes may still live.
 
 ::
 
-    parent   generation 0 --before--> under way --fork()--> after--> generation 1 ...
+    parent   generation 0 --before--> ongoing   --fork()--> after--> generation 1 ...
              TREE_TOKEN, token A                     |
     child                                            +--> generation 1, TREE_TOKEN, token B
 
@@ -10,15 +10,16 @@ Guarantees
 ----------
 * ``TREE_TOKEN`` is equal in two processes only if one was forked from the other or both from a
   third, with no exec between.
-* ``process_token()`` differs between any two processes: what is numbered under it is unique.
-* If ``generation()`` was read before something was made, and ``unseen_since`` says true of it
-  after the thing is gone, no process that lives was born with a copy.
+* ``process_token()`` differs between any two processes: numbers are unique under it.
+* If ``generation()`` was read before an object was made, and ``unseen_since`` of it is true after
+  the object is gone, no living process has inherited a copy.
 
 Assumptions
 -----------
 * Forks go through ``os.fork`` or ``os.forkpty``, which run the hooks. A program started by
   ``subprocess`` sees none of our memory and needs no entry here.
-* Who forks within `recorded` tells by `settle` what has become of the children, theirs included.
+* Code that forks within `recorded` calls `settle` when it knows whether the children, and all of
+  theirs, are gone.
 * ``next()`` of an `itertools.count` and single operations on a list or dict are atomic. No lock is
   taken: a lock held by another thread at a fork would stay locked in the child for ever.
 """
@@ -45,18 +46,18 @@ __all__ = [
 TREE_TOKEN = os.urandom(16)
 
 _process_token = int.from_bytes(os.urandom(8), "little")
-# Every number is handed out once. Of two threads that fork at the same time either may store last:
+# Each number is given out once. Of two threads that fork at the same time either may store last:
 # what reads the lower number then is made after both forks.
 _generations = itertools.count(1)
 _generation = 0
-# The number of the last fork whose child, for all that is known, lives for ever; in a child at
-# first its own birth. And those of recorded forks that are not settled.
+# The number of the last fork whose child may live for ever, in a child at first that of its own
+# fork; and the numbers of recorded forks that are not settled.
 _last_foreign = _birth = 0
 _unsettled: dict[int, None] = {}
 # The list of the thread that is within `recorded`.
 _recorder = threading.local()
-# One entry for each fork that is under way in some thread of this process.
-_under_way: list[None] = []
+# One entry for each ongoing fork in some thread of this process.
+_ongoing: list[None] = []
 
 
 def process_token() -> int:
@@ -65,31 +66,25 @@ def process_token() -> int:
 
 
 def generation() -> int:
-    """Return the number of the current span between two forks, to be given to `unseen_since`."""
+    """Return the number of the current span between two forks, for `unseen_since`."""
     return _generation
 
 
 def unseen_since(generation: int) -> bool:
-    """Return whether no process lives that was forked, or is being, since `generation` was read."""
-    if _under_way or _last_foreign > generation:
+    """Return whether no process lives that was forked since `generation` was read, or is now."""
+    if _ongoing or _last_foreign > generation:
         return False
     return not _unsettled or max(list(_unsettled), default=0) <= generation
 
 
 def has_offspring() -> bool:
     """Return whether a process that was forked from this one may still live."""
-    return bool(_under_way or _unsettled) or _last_foreign > _birth
+    return bool(_ongoing or _unsettled) or _last_foreign > _birth
 
 
 @contextmanager
 def recorded() -> Iterator[list[int]]:
-    """Record the forks of this thread within the block.
-
-    Yields
-    ------
-    list of int
-        Their numbers, to be given to `settle`.
-    """
+    """Record the forks of this thread within the block; yields their numbers, for `settle`."""
     numbers: list[int] = []
     _recorder.numbers = numbers
     try:
@@ -115,15 +110,15 @@ def on_fork(
     Parameters
     ----------
     before : callable, optional
-        Called without arguments in the forking thread before the fork, last registered first.
+        Called in the forking thread before the fork, the last one registered first.
     in_child : callable, optional
-        Called in the child after the fork, first registered first; `process_token` and
-        `generation` are the child's own by then.
+        Called in the child after the fork, the first one registered first; `process_token` and
+        `generation` are already the child's own.
 
     Notes
     -----
-    Python reports an exception of a hook as unraisable, and forks all the same. Where there is
-    no fork, nothing is ever called.
+    Python reports an exception of a hook as unraisable, and forks all the same. On a platform
+    without fork, nothing is called.
     """
     if not hasattr(os, "register_at_fork"):
         return
@@ -134,9 +129,9 @@ def on_fork(
 
 
 def _before() -> None:
-    # Other threads run on between the hooks, and cannot know whether the fork has been: until
-    # the parent's hook has renewed the generation, nothing counts as unforked.
-    _under_way.append(None)
+    # Other threads run between the hooks, and cannot know whether the fork has happened: until the
+    # parent's hook has renewed the generation, everything counts as inherited.
+    _ongoing.append(None)
 
 
 def _after_in_parent() -> None:
@@ -149,12 +144,12 @@ def _after_in_parent() -> None:
         _unsettled[number] = None
         numbers.append(number)
     _generation = number
-    _under_way.pop()
+    _ongoing.pop()
 
 
 def _after_in_child() -> None:
     global _birth, _generation, _last_foreign, _process_token
-    _under_way.clear()  # the forking thread's own, and those of threads that are not here
+    _ongoing.clear()  # of the forking thread, and of threads that do not exist here
     _unsettled.clear()
     _recorder.numbers = None
     _birth = _generation = _last_foreign = next(_generations)

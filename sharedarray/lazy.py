@@ -1,26 +1,26 @@
-"""What is loaded by its first use: the import of the package does not pay for what few need.
+"""Modules that are imported on first use, so that ``import sharedarray`` stays fast.
 
 ::
 
     import sharedarray         -->  names only
     sharedarray.background     -->  import of its home, bound in the façade as if imported there
-    processes.ProcessCrew()    -->  import of the module `processes` stands for
-    first fork of a worker     -->  what workers may use is loaded before it
+    processes.ProcessCrew()    -->  import of the module that `processes` stands for
+    first fork of a worker     -->  modules that workers may use are imported before it
 
 The public classes and functions say in `__module__` where the façade has them, as NumPy's do: in
 their repr, in pickles and in tracebacks, whatever module they are written in.
 
 Guarantees
 ----------
-* What workers may use is loaded once, in the parent, rather than in every worker; and no worker
-  waits for an import that another thread of the parent had under way at the fork, for ever.
+* Modules that workers may use are imported once, in the parent. No worker waits for ever for an
+  import that another thread of the parent had begun at the fork.
 * An import that is interrupted leaves nothing behind: the next use starts it again.
 
 Assumptions
 -----------
-* The modules are ours, and do nothing when they are imported but define what they have.
-* Who forks on his own, while another thread imports, lets his child wait for ever if it imports the
-  same: so it is with every module of Python.
+* The modules are ours, and their import only defines names.
+* A child of a user's own fork waits for ever if it imports what another thread was importing at the
+  fork: Python does so with every module.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _for_workers: set[str] = set()
 
 
 class Later:
-    """A module that is imported when something of it is asked for.
+    """A module that is imported on first use.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Later:
             _for_workers.add(home)
 
     def __getattr__(self, name: str) -> Any:
-        # What asks an object for what it can do does not ask for the module.
+        # A look-up of special attributes, to see what an object can do, needs no import.
         if name == "_home" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(import_module(self._home), name)
@@ -65,7 +65,7 @@ def facade(
     for_workers: Iterable[str] = (),
     beside: Mapping[str, str] | None = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a module (PEP 562), which import names when asked.
+    """Return `__getattr__` and `__dir__` of a module (PEP 562), which import names on first use.
 
     The public classes and functions that it has, and those that it gets so, have it for their
     `__module__` from then on.
@@ -75,9 +75,9 @@ def facade(
     namespace : dict
         The globals of the module.
     homes : mapping of str to tuple of str
-        The names that each module has.
+        The names of each module.
     for_workers : iterable of str
-        Those of the modules that forked workers may use.
+        The modules that forked workers may use.
     beside : mapping of str to str, optional
         What is called at once, as ``"module:function"``, where another module is loaded already.
     """
@@ -113,10 +113,10 @@ def _set_module(member: Any, module: str) -> None:
 
 
 def load_for_workers() -> None:
-    """Load what workers may use, or wait until another thread has.
+    """Import what workers may use, or wait until another thread has.
 
-    Not in a hook of the fork: what is imported, `logging` for one, may have hooks of its own, which
-    would be called after the fork, but not before it.
+    Not in a fork hook: modules such as `logging` register hooks of their own when imported, which
+    would then run after this fork but not before it.
     """
     for home in sorted(_for_workers):
         import_module(home)

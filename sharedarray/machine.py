@@ -1,6 +1,6 @@
-"""What the machine, and the limits set on this process, allow: CPUs, memory, descriptors.
+"""CPUs, memory and limits that this process has.
 
-Every fact is read from the kernel and has a fallback: nothing here needs /proc or /sys.
+Each is read from the kernel and has a fallback: nothing here needs /proc or /sys.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ try:
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
-# Where Linux tells about limits; attributes of the module, so that they can be pointed elsewhere.
+# Files of Linux, as attributes of the module: tests set them.
 CGROUP_OF_PROCESS = "/proc/self/cgroup"
 CGROUP_ROOT = "/sys/fs/cgroup"
 MAX_MAP_COUNT = "/proc/sys/vm/max_map_count"
 SHMEM_HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
-_PF_EXITING = 0x4  # among the flags of a process that Linux tells
+_PF_EXITING = 0x4  # a flag in /proc/<pid>/stat
 
 
 def cpus() -> tuple[int, str]:
-    """Return the smaller of the CPU affinity and the cgroup quota, and which one it is."""
+    """Return the smaller of the CPU affinity and the cgroup quota, and its name."""
     if hasattr(os, "sched_getaffinity"):
         allowed, source = len(os.sched_getaffinity(0)), "CPU affinity"
     else:
@@ -70,23 +70,23 @@ def total_memory() -> int:
 
 
 def available_memory() -> int | None:
-    """Return how many bytes could be had without swapping, None where the kernel does not say."""
+    """Return how many bytes are available without swapping; None if the kernel does not say."""
     _, found, rest = _read("/proc/meminfo").partition("MemAvailable:")
     return int(rest.split()[0]) * 1024 if found else None
 
 
 def is_exiting(pid: int) -> bool:
-    """Return whether a process is on its way out; False where the kernel does not say.
+    """Return whether the kernel is ending a process; False if it does not say.
 
-    It closes its files one by one there, and is gone after the last: to free what a file in memory
-    held takes a second for each few gibibytes.
+    Meanwhile it closes the files of the process: to free one in memory takes a second for every few
+    gibibytes.
     """
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return len(fields) > 6 and bool(int(fields[6]) & _PF_EXITING)
 
 
 def oom_kills() -> int:
-    """Return how many processes of this cgroup the out-of-memory killer has ended so far."""
+    """Return how many processes of this cgroup the out-of-memory killer has killed."""
     for line in _read(_memory_events()).splitlines():
         name, _, count = line.partition(" ")
         if name == "oom_kill" and count.isdecimal():
@@ -96,7 +96,7 @@ def oom_kills() -> int:
 
 @functools.cache
 def _memory_events() -> str:
-    """Return where the cgroup of this process (v2) counts what its memory limit has done."""
+    """Return the file in which the cgroup (v2) of this process counts OOM kills."""
     for line in _read(CGROUP_OF_PROCESS).splitlines():
         if line.startswith("0::"):
             return f"{CGROUP_ROOT}/{line[3:]}/memory.events"
@@ -104,7 +104,7 @@ def _memory_events() -> str:
 
 
 def memory_size() -> str:
-    """Return the memory that this process may use, in words."""
+    """Return `total_memory` as text."""
     try:
         return f"{total_memory() / 2**30:.1f} GiB"
     except NotImplementedError:
@@ -112,21 +112,21 @@ def memory_size() -> str:
 
 
 def simd_features() -> str:
-    """Return the SIMD features that NumPy was built for and found in this CPU."""
+    """Return the SIMD features that NumPy uses on this CPU."""
     simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
     return " ".join([*simd.get("baseline", []), *simd.get("found", [])]) or "none"
 
 
 def shared_huge_pages() -> str:
-    """Return the kernel's choice, which the file shows in brackets: ``always [never] force``."""
+    """Return the setting, which the file shows in brackets: ``always [never] force``."""
     _, _, rest = _read(SHMEM_HUGE_PAGES).partition("[")
     return rest.partition("]")[0] or "unknown"
 
 
 def collapses() -> bool:
-    """Return whether the kernel makes huge pages of shared memory where a program asks for them.
+    """Return whether the kernel makes huge pages of shared memory on request (MADV_COLLAPSE).
 
-    From Linux 6.1 on, whatever the setting is but for ``deny``.
+    Linux 6.1 and later do, unless the setting is ``deny``.
     """
     if not sys.platform.startswith("linux") or shared_huge_pages() == "deny":
         return False
@@ -149,18 +149,18 @@ def memory_maps() -> str:
 
 @functools.cache  # 60 us of small files, and every operation asks
 def _cgroup_cpus() -> int | None:
-    """Return the CPUs' worth of time that the cgroups grant, rounded up; read once."""
+    """Return the CPU quota of the cgroups in CPUs, rounded up; read once."""
     limits = _cgroup_numbers("cpu", "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
     return min((math.ceil(quota / period) for quota, period in limits), default=None)
 
 
 def _cgroup_numbers(controller: str, unified: str, *legacy: str) -> Iterator[tuple[int, ...]]:
-    """Yield the limits of one controller in this process's cgroup and in all that hold it.
+    """Yield the limits of a controller in the cgroup of this process and in all around it.
 
-    A limit is the numbers of the files `legacy` (cgroup v1, one each), or as many numbers in the
-    one file `unified` (v2). No limit ("max", -1, no such file) yields nothing.
+    A limit is the numbers in the files `legacy` (cgroup v1, one each), or as many numbers in the
+    file `unified` (v2). No limit ("max", -1, no such file) yields nothing.
     """
-    # Without /proc, or in a container whose root of cgroups is its own, "/" is the right place.
+    # Without /proc, or in a container with a cgroup root of its own, "/" is right.
     lines = _read(CGROUP_OF_PROCESS).splitlines() or ["0::/", f"1:{controller}:/"]
     for line in lines:
         _, _, rest = line.partition(":")
@@ -184,7 +184,7 @@ def _cgroup_numbers(controller: str, unified: str, *legacy: str) -> Iterator[tup
 def _read(path: str) -> str:
     """Return the text of a small file of the kernel, empty if it cannot be read."""
     try:
-        # To import pathlib takes 3 ms, here and where else it is not used.
+        # The import of pathlib takes 3 ms.
         with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123
             return file.read()
     except OSError:

@@ -207,9 +207,7 @@ class Team:
             raise RuntimeError("the block has failed: an exception came out of a construct of it")
         try:
             with self.primitives:
-                if (
-                    not is_leaving
-                ):  # or the exception that leaves the critical block would be replaced
+                if not is_leaving:  # else the exception that leaves the block would be replaced
                     self.check()
                 yield
         except BaseException:
