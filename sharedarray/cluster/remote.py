@@ -34,8 +34,8 @@ from sharedarray.memory.pickling import RESULT
 from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Report
 from sharedarray.workers.process import flush_streams
-from sharedarray.workers.reports import Claim, Failure, Results, portable, text_of_traceback
-from sharedarray.workers.worker import reseed, run_worker
+from sharedarray.workers.reports import Claim, Failure, portable, text_of_traceback
+from sharedarray.workers.worker import reseed, run_worker, unsent
 
 __all__ = ["RemoteMap", "RemoteSchedule", "SentClaim", "run_claim", "run_packed"]
 
@@ -258,7 +258,9 @@ def _packed(report: Report) -> bytes:
     try:
         return dumps(report, RESULT)[0]
     except BaseException as error:  # pickling runs any code of the results
-        return _packed_failure(_unsent(report, error))
+        return _packed_failure(
+            unsent(report, error, "The result of item", lambda v: dumps(v, RESULT))
+        )
 
 
 def _packed_failure(failure: Failure) -> bytes:
@@ -269,16 +271,3 @@ def _packed_failure(failure: Failure) -> bytes:
     except BaseException:  # see `portable`
         pass
     return dumps(portable(failure), RESULT)[0]
-
-
-def _unsent(results: Results, error: BaseException) -> Failure:
-    """Return the failure of the first item whose result does not pickle."""
-    found_item, found = results.start, error
-    for item, value in enumerate(results.values, results.start):
-        try:
-            dumps(value, RESULT)
-        except BaseException as its_error:  # see `_packed`
-            found_item, found = item, its_error
-            break
-    text = f"The result of item {found_item} does not pickle:\n{text_of_traceback(found)}"
-    return Failure(found, text)

@@ -127,7 +127,7 @@ class BlockCrew(ProcessCrew):
 
     def _fork_rank(self, rank: int) -> bool:
         """Fork a rank; return True in the child."""
-        member, theirs = self._enlist(rank)
+        member, theirs = self._add_member(rank)
         try:
             if member.process.fork():
                 self._socket = theirs
@@ -136,7 +136,7 @@ class BlockCrew(ProcessCrew):
             theirs.close()
             raise
         theirs.close()
-        self._attend(member)
+        self._watch_worker(member)
         return False
 
     def _settle_rank(self, rank: int, share: int, seed: int) -> None:
@@ -176,7 +176,7 @@ class BlockCrew(ProcessCrew):
         """Wait until a descriptor is readable or a rank has sent or ended; raise for a failure."""
         self._poll.register(descriptor, select.POLLIN)
         try:
-            self._look(None)
+            self._poll_once(None)
         finally:
             self._poll.unregister(descriptor)
         while self._ready or self._death is not None:

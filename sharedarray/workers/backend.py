@@ -34,7 +34,7 @@ class CrewMap(WorkerMap, Protocol):
     def item_of(self, rank: int) -> int | None:
         """Return the item that a worker runs, None where it runs none."""
 
-    def settle(self, rank: int) -> None:
+    def prepare(self, rank: int) -> None:
         """Prepare a new process."""
 
 
@@ -97,7 +97,7 @@ class ProcessBackend(Backend):
     def crew(call: CrewMap) -> Crew:
         """Return processes, not yet forked."""
         check_fork()
-        return processes.ProcessCrew(call.n_workers, call.item_of, call.settle)
+        return processes.ProcessCrew(call.n_workers, call.item_of, call.prepare)
 
 
 class ThreadBackend(Backend):

@@ -24,7 +24,7 @@ from sharedarray.workers.backgroundchild import (
     started,
 )
 from sharedarray.workers.crew import NextClaim, Report
-from sharedarray.workers.processes import LONGEST
+from sharedarray.workers.processes import MAX_TIMEOUT
 from sharedarray.workers.reports import Failure
 from sharedarray.workers.threads import ThreadCrew
 from sharedarray.workers.worker import Worker
@@ -359,4 +359,4 @@ def _seconds(timeout: float | None) -> float | None:
     if isinstance(timeout, Real) and timeout < 0:
         return 0.0
     check_timeout(timeout)
-    return None if timeout is None or timeout >= LONGEST else float(timeout)
+    return None if timeout is None or timeout >= MAX_TIMEOUT else float(timeout)

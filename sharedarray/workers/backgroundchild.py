@@ -102,7 +102,7 @@ class BackgroundChild(ProcessCrew):
             try:
                 while self.outcome is None:
                     if not self._has_sentinels:  # its end is what `_happens_before` has seen
-                        self._see_off(self._members[0])
+                        self._retire(self._members[0])
                     received = self.receive(0)
                     if received is None:
                         self._conclude(None)

@@ -334,7 +334,7 @@ class MapCall:
         """Return the item that a worker runs, None where it runs none."""
         return self.schedule.item_of(rank)
 
-    def settle(self, rank: int) -> None:
-        """Make a new process a place of its own: random numbers, number of workers."""
+    def prepare(self, rank: int) -> None:
+        """Give a new process random numbers and a number of workers of its own."""
         reseed(self.pool.seed, (*self.number, rank, 0))
         config.set_num_workers(self._share)  # for threads that start in it, without our context

@@ -9,10 +9,10 @@ r"""The worker processes of one map, as their coordinator sees them.
     end()       kill, reap, close
 
 Guarantees
-    Whatever ends a worker before its work is done, `receive` raises WorkerDied at once: the kernel
-    tells of the death itself, so no pipe has to break first. What a dead worker had sent before is
-    received before. Reports are read one frame at a time: the coordinator holds one at most.
-    After `end`, no process, zombie or descriptor of the crew is left.
+    When a worker ends before its work is done, `receive` raises WorkerDied at once: the kernel
+    tells of the death, no pipe has to break first. What a dead worker has sent is received before.
+    Reports are read one frame at a time: the coordinator holds one at most. After `end`, no
+    process, zombie or descriptor of the crew is left.
 
 Assumptions
     See `process` and `transport`.
@@ -50,7 +50,6 @@ from sharedarray.workers.process import (
 )
 from sharedarray.workers.reports import (
     Failure,
-    Results,
     failure_to_load,
     portable,
     text_of_traceback,
@@ -62,15 +61,16 @@ from sharedarray.workers.transport import (
     ProtocolError,
     WorkerEnd,
 )
+from sharedarray.workers.worker import unsent
 
 __all__ = ["ProcessCrew"]
 
-# Seconds: what a process may need to begin its end after it has closed its socket, and how often to
-# look where the kernel has no sentinels.
-PATIENCE = 0.25
-TICK = 0.05
-# The kernel takes an int of milliseconds.
-LONGEST = 1e6
+# Seconds: what a process may need to exit after it has closed its socket, and between two polls
+# where the kernel has no sentinels.
+EXIT_SECONDS = 0.25
+POLL_SECONDS = 0.05
+# Seconds; the kernel takes an int of milliseconds.
+MAX_TIMEOUT = 1e6
 
 
 class _Member:
@@ -93,7 +93,7 @@ class ProcessCrew:
         Ranks are 0 to ``n_workers - 1``.
     item_of : callable
         Tells which item a rank is running, None where it runs none.
-    settle : callable
+    prepare : callable
         What a new process does first, called with its rank.
     """
 
@@ -103,10 +103,10 @@ class ProcessCrew:
         self,
         n_workers: int,
         item_of: Callable[[int], int | None],
-        settle: Callable[[int], None],
+        prepare: Callable[[int], None],
     ) -> None:
         self._n_workers = n_workers
-        self._settle = settle
+        self._prepare = prepare
         self._item_of = item_of
         self._owner = os.getpid()
         self._members: list[_Member] = []
@@ -116,7 +116,7 @@ class ProcessCrew:
         self._ready: deque[tuple[_Member, Frame]] = deque()
         self._n_running = 0
         self._has_sentinels = True
-        self._next_tick = 0.0
+        self._next_poll = 0.0
         self._death: WorkerDied | None = None
         self._n_oom_kills = 0
         self._forks: list[int] = []
@@ -129,26 +129,26 @@ class ProcessCrew:
         with forking(), streams_kept(), limited, forks.recorded() as self._forks:
             self._death_pipe = DeathPipe()
             for rank in range(self._n_workers):
-                self._hire(rank, work, self._death_pipe)
+                self._start_worker(rank, work, self._death_pipe)
 
-    def _hire(self, rank: int, work: Work, death_pipe: DeathPipe) -> None:
-        member, theirs = self._enlist(rank)
+    def _start_worker(self, rank: int, work: Work, death_pipe: DeathPipe) -> None:
+        member, theirs = self._add_member(rank)
         try:
             member.process.start(lambda: self._serve(rank, work, theirs), death_pipe)
         finally:
             theirs.close()
-        self._attend(member)
+        self._watch_worker(member)
 
-    def _enlist(self, rank: int) -> tuple[_Member, socket.socket]:
-        """Return a worker that is still to be forked, and its own end of its socket."""
+    def _add_member(self, rank: int) -> tuple[_Member, socket.socket]:
+        """Return a worker that is not yet forked, and its own end of its socket."""
         ours, theirs = socket.socketpair()
         close_in_children(ours)
         member = _Member(rank, Process(), CoordinatorEnd(ours))
         self._members.append(member)
         return member, theirs
 
-    def _attend(self, member: _Member) -> None:
-        """Watch a worker that was forked."""
+    def _watch_worker(self, member: _Member) -> None:
+        """Watch the socket and the sentinel of a worker that was forked."""
         self._n_running += 1
         self._watch(member.end.socket.fileno(), member)
         if member.process.sentinel is not None:
@@ -192,23 +192,23 @@ class ProcessCrew:
                     self._death = None  # or the exception and this frame would keep each other
             if not self._n_running:
                 return None
-            self._look(deadline)
+            self._poll_once(deadline)
 
-    def _look(self, deadline: float | None) -> None:
-        """Wait until something happens, and take note of it."""
+    def _poll_once(self, deadline: float | None) -> None:
+        """Wait for events of the workers, and handle them."""
         seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not self._has_sentinels:
-            seconds = TICK if seconds is None else min(seconds, TICK)
+            seconds = POLL_SECONDS if seconds is None else min(seconds, POLL_SECONDS)
         events = self._poll.poll(
-            None if seconds is None else math.ceil(min(seconds, LONGEST) * 1000)
+            None if seconds is None else math.ceil(min(seconds, MAX_TIMEOUT) * 1000)
         )
         if not events and deadline is not None and time.monotonic() >= deadline:
             raise NothingYet
         ended = []
-        if not self._has_sentinels and time.monotonic() >= self._next_tick:
+        if not self._has_sentinels and time.monotonic() >= self._next_poll:
             living = [m for m in self._members if not m.is_gone]
             ended = [m for m in living if m.process.ends_within(0)]
-            self._next_tick = time.monotonic() + TICK
+            self._next_poll = time.monotonic() + POLL_SECONDS
         for descriptor, event in events:
             member = self._by_descriptor.get(descriptor)
             if member is None:
@@ -226,7 +226,7 @@ class ProcessCrew:
                 if has_descriptors:  # the others wait, so that there are never many at once
                     break
         for member in ended:
-            self._see_off(member)
+            self._retire(member)
 
     def _read(self, member: _Member) -> bool:
         """Take what a worker has sent; return whether descriptors have come with it."""
@@ -239,29 +239,29 @@ class ProcessCrew:
         self._ready.extend((member, frame) for frame in frames)
         return any(descriptors for _, _, descriptors in frames)
 
-    def _see_off(self, member: _Member) -> None:
-        """Take leave of a worker that has ended or closed its socket, for better or worse."""
+    def _retire(self, member: _Member) -> None:
+        """Reap a worker that has ended or closed its socket, and note if it has died."""
         if member.is_gone:
             return
-        if not member.process.ends_within(PATIENCE):
+        if not member.process.ends_within(EXIT_SECONDS):
             if config.is_exiting(member.process.pid):
-                return  # its end leads here again
+                return  # its exit is an event, too
             member.fault = member.fault or "it has closed its socket, or runs another program"
             member.process.kill()
-        # What it had sent first; a grandchild may still have the socket open. If it is much, its
-        # sentinel leads here again.
+        # What it had sent comes first; a grandchild may still have the socket open. If it is much,
+        # the sentinel leads here again.
         while not (member.end.is_at_end or member.end.is_drained):
             self._read(member)
             if self._ready:
                 return
-        self._dismiss(member)
+        self._reap(member)
         is_fine = member.end.has_ended and not member.fault and member.process.exitcode in (0, None)
         if not is_fine or member.end.has_offspring:
             self._are_gone = False
         if not is_fine and self._death is None:
-            self._death = self._report_deaths(member)
+            self._death = self._deaths_with(member)
 
-    def _dismiss(self, member: _Member) -> None:
+    def _reap(self, member: _Member) -> None:
         """Reap a worker and stop watching it."""
         self._unwatch(member.end.socket.fileno())
         if member.process.sentinel is not None:
@@ -270,15 +270,15 @@ class ProcessCrew:
         member.is_gone = True
         self._n_running -= 1
 
-    def _report_deaths(self, first: _Member) -> WorkerDied:
-        """Return the exception for a death, and those that have happened with it."""
+    def _deaths_with(self, first: _Member) -> WorkerDied:
+        """Return the exception for a death and others that have happened with it."""
         dead = [first]
         for member in self._members:
             if not member.is_gone and member.process.ends_within(0):
                 self._read(member)
                 while not (member.end.is_at_end or member.end.is_drained):
                     self._read(member)
-                self._dismiss(member)
+                self._reap(member)
                 if not (member.end.has_ended and member.process.exitcode == 0):
                     dead.append(member)
         items = {m.rank: self._item_of(m.rank) for m in dead}
@@ -327,7 +327,7 @@ class ProcessCrew:
             raise RuntimeError("a map goes on only in the process that has started it")
 
     def end(self) -> None:
-        """Kill who is still there, and give everything back."""
+        """Kill and reap the workers that are left, and free all that the crew has."""
         if os.getpid() != self._owner:
             return
         with signals_blocked():
@@ -340,7 +340,7 @@ class ProcessCrew:
                 member.end.close()
                 self._members.pop()
             self._n_running = 0
-            # Whoever was killed may leave children of its own behind.
+            # A worker that was killed may leave children of its own.
             forks.settle(self._forks, are_gone=self._are_gone)
             self._forks = []
             self._ready.clear()
@@ -351,16 +351,16 @@ class ProcessCrew:
     abandon = end
 
     def _serve(self, rank: int, work: Work, socket: socket.socket) -> None:
-        """Be a worker: send what the work reports."""
+        """Run in a worker: send what the work reports."""
         end = WorkerEnd(socket)
         pid = os.getpid()
         try:
-            self._settle(rank)
+            self._prepare(rank)
             for report in work(rank, end.next_claim):
-                if os.getpid() != pid:  # a child of the item that has come back from it
+                if os.getpid() != pid:  # forked by the item, and returned from it
                     os._exit(1)
                 if isinstance(report, Failure):
-                    flush_streams()  # the coordinator kills everybody when it hears of it
+                    flush_streams()  # the coordinator kills all workers when it receives it
                     end.send(portable(report))
                     break
                 try:
@@ -368,10 +368,10 @@ class ProcessCrew:
                 except PeerGone:
                     raise
                 except BaseException as error:  # pickling runs any code of the results
-                    end.send(portable(_unsent(report, error, self.RESULT)))
+                    end.send(portable(unsent(report, error, self.RESULT, _copy)))
                     break
             end.end(has_offspring=forks.has_offspring())
-        except PeerGone:  # the coordinator: nobody is left who wants to hear of it
+        except PeerGone:  # the coordinator has died
             os._exit(1)
         except BaseException as error:  # unpickling runs any code of the items
             if os.getpid() != pid:
@@ -387,14 +387,5 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _unsent(results: Results, error: BaseException, what: str) -> Failure:
-    """Return the failure of the first item whose result does not travel."""
-    number = results.start
-    for item, value in enumerate(results.values, results.start):
-        try:
-            pickle.loads(pickle.dumps(value, 5))
-        except BaseException as found:  # see `_serve`
-            number, error = item, found
-            break
-    text = f"{what} {number} does not pickle and unpickle:\n{text_of_traceback(error)}"
-    return Failure(error, text)
+def _copy(value: object) -> object:
+    return pickle.loads(pickle.dumps(value, 5))

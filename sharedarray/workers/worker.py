@@ -38,6 +38,7 @@ __all__ = [
     "number_map",
     "reseed",
     "run_worker",
+    "unsent",
 ]
 
 # Seconds. Claims grow while a whole claim takes less than the first, and shrink above the second: a
@@ -209,6 +210,24 @@ def run_worker(
     finally:
         # Or the context would keep the map, and the map the context.
         context.run(_current.set, None)
+
+
+def unsent(
+    results: Results, error: BaseException, what: str, copy: Callable[[Any], object]
+) -> Failure:
+    """Return the failure of the first item whose result does not pickle.
+
+    All have raised `error`; ``copy(result)`` tries one, and `what` says what it is.
+    """
+    number = results.start
+    for item, value in enumerate(results.values, results.start):
+        try:
+            copy(value)
+        except BaseException as found:  # pickling runs any code of the results
+            number, error = item, found
+            break
+    text = f"{what} {number} does not pickle and unpickle:\n{text_of_traceback(error)}"
+    return Failure(error, text)
 
 
 def next_size(size: int, seconds: float, n_left: int) -> int:

@@ -14,7 +14,7 @@ from sharedarray import config
 from sharedarray.workers import processes
 
 NBYTES = 32 << 20
-processes.PATIENCE = 0  # or it would take gibibytes
+processes.EXIT_SECONDS = 0  # or it would take gibibytes
 n_exiting, real = [0], config.is_exiting
 
 def is_exiting(pid):

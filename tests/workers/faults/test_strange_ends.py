@@ -231,7 +231,7 @@ for n_workers in (1, 3):
 # take longer.
 PATIENT = """
 from sharedarray.workers import processes
-processes.PATIENCE = 10
+processes.EXIT_SECONDS = 10
 """
 
 
