@@ -58,7 +58,7 @@ _OUR_PROTOCOLS = (np.ndarray.__array_function__, SharedArray.__array_function__)
 
 @contextmanager
 def unlinked_on_error(name: str | None) -> Iterator[None]:
-    """Unlink a new named segment if the block that fills it raises."""
+    """Unlink a new named segment if filling it, in the body of a ``with``, raises."""
     try:
         yield
     except BaseException:

@@ -75,7 +75,7 @@ def empty(
     >>> sharedarray.empty((3, 4), dtype="f4").shape
     (3, 4)
     """
-    return _made(np.empty, shape, UNSET, dtype, order, device, like, name, reserve)
+    return _made_of_shape(np.empty, shape, UNSET, dtype, order, device, like, name, reserve)
 
 
 def zeros(
@@ -104,7 +104,7 @@ def zeros(
     >>> sharedarray.zeros(3, dtype=int)
     SharedArray([0, 0, 0])
     """
-    return _made(np.zeros, shape, ZEROED, dtype, order, device, like, name, reserve)
+    return _made_of_shape(np.zeros, shape, ZEROED, dtype, order, device, like, name, reserve)
 
 
 def ones(
@@ -131,7 +131,7 @@ def ones(
     SharedArray([[1., 1.],
                  [1., 1.]])
     """
-    return _made(np.ones, shape, 1, dtype, order, device, like, name, reserve)
+    return _made_of_shape(np.ones, shape, 1, dtype, order, device, like, name, reserve)
 
 
 def full(
@@ -166,7 +166,7 @@ def full(
     if dtype is None and is_ours(like):
         fill_value = np.asarray(fill_value)
         dtype = fill_value.dtype
-    return _made(np.full, shape, fill_value, dtype, order, device, like, name, reserve)
+    return _made_of_shape(np.full, shape, fill_value, dtype, order, device, like, name, reserve)
 
 
 def arange(*args: Any, **kwargs: Any) -> SharedArray:
@@ -231,7 +231,9 @@ def empty_like(
     >>> sharedarray.empty_like(np.ones((2, 3), "i2"), shape=5).dtype
     dtype('int16')
     """
-    return _like(np.empty_like, prototype, UNSET, dtype, order, subok, shape, device, name, reserve)
+    return _made_like(
+        np.empty_like, prototype, UNSET, dtype, order, subok, shape, device, name, reserve
+    )
 
 
 def zeros_like(
@@ -258,7 +260,7 @@ def zeros_like(
     >>> sharedarray.zeros_like([1, 2])
     SharedArray([0, 0])
     """
-    return _like(np.zeros_like, a, ZEROED, dtype, order, subok, shape, device, name, reserve)
+    return _made_like(np.zeros_like, a, ZEROED, dtype, order, subok, shape, device, name, reserve)
 
 
 def ones_like(
@@ -288,7 +290,7 @@ def ones_like(
     SharedArray([[1.],
                  [1.]])
     """
-    return _like(np.ones_like, a, 1, dtype, order, subok, shape, device, name, reserve)
+    return _made_like(np.ones_like, a, 1, dtype, order, subok, shape, device, name, reserve)
 
 
 def full_like(
@@ -320,10 +322,12 @@ def full_like(
     >>> sharedarray.full_like([1, 2], 0.5)  # the dtype is the prototype's
     SharedArray([0, 0])
     """
-    return _like(np.full_like, a, fill_value, dtype, order, subok, shape, device, name, reserve)
+    return _made_like(
+        np.full_like, a, fill_value, dtype, order, subok, shape, device, name, reserve
+    )
 
 
-def _made(
+def _made_of_shape(
     function: Callable[..., Any],
     shape: Any,
     value: Any,
@@ -345,7 +349,7 @@ def _made(
     return new_array(layout(make, shape, dtype, order), value, name, reserve)
 
 
-def _like(
+def _made_like(
     function: Callable[..., Any],
     a: ArrayLike,
     value: Any,

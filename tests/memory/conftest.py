@@ -25,7 +25,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def real_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have named segments where programs that nobody told otherwise look for them."""
+    """Have named segments where programs look for them by default."""
     monkeypatch.setattr(named, "FOLDER", str(SHM))
 
 

@@ -138,7 +138,7 @@ def test_descriptor_that_is_no_memfd_is_refused(tmp_path):
             references.adopt((11, 12), 0, 1, (4096, 4096), Descriptor(os.dup(file.fileno())))
 
 
-# who may not, and who cannot
+# users that may not, processes that cannot
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

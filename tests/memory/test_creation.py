@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from sharedarray.memory import creation, registry, segment
+from sharedarray.memory import creation, pages, registry, segment
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.registry import is_shared
 from tests.memory.support import assert_like_numpy, same_outcome
@@ -46,6 +46,13 @@ def test_signature_is_numpys_and_name_and_reserve(name):
     ]
     assert (named.name, named.kind, named.default) == ("name", named.KEYWORD_ONLY, None)
     assert (reserve.name, reserve.kind, reserve.default) == ("reserve", named.KEYWORD_ONLY, False)
+
+
+def test_docstring_says_from_which_size_on_it_is_parallel():
+    assert (
+        f"In parallel from {pages.MIN_PARALLEL_NBYTES >> 20} MiB on, in fresh memory from "
+        f"{pages._MIN_PARALLEL_FRESH_NBYTES >> 20} MiB on."
+    ) in creation.full.__doc__
 
 
 # by shape

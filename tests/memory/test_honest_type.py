@@ -259,7 +259,7 @@ LEFT_OUT = {
     *("shares_memory", "array2string", "array_repr", "array_str", "issubdtype", "isdtype"),
     *("promote_types", "can_cast", "result_type", "common_type", "mintypecode", "iterable"),
     *("nested_iters", "fromiter", "fromstring", "fromfunction", "from_buffer", "bmat", "asmatrix"),
-    # What these do with a class they ask nobody: SharedArray says it.
+    # These keep the class without calling it, see the Notes of SharedArray.
     *("array", "asanyarray", "require"),
     *("asarray", "asarray_chkfinite", "empty", "zeros", "ones", "full"),
     *("arange", "linspace", "logspace", "geomspace", "eye", "identity", "tri", "indices"),
