@@ -1,28 +1,27 @@
-"""fromfile and tofile of `dask.array`: every node reads and writes its own part of one file.
+"""fromfile and tofile of `dask.array`: every node reads and writes its own parts of one file.
 
 ::
 
     fromfile   path --size, at once--> chunks;  each block: open, preadv its part, close
-    tofile     place <--rename-- temporary file <-- each block: open, pwrite its part, close
+    tofile     path <--rename-- temporary file <-- each block: open, pwrite its part, close
 
 Guarantees
 ----------
 * A block that is read is complete: if the file has become shorter meanwhile, its task raises
   EOFError.
-* Whoever opens the place finds the old file or the new one, never a part. On any exception the old
-  file is as it was, and the temporary one is gone.
+* The path has the old file or the new one, never a part. On any exception the old file is as it
+  was, and the temporary one is gone.
 
 Assumptions
 -----------
 * The path leads to the same file on all nodes: on a file system that they share.
-* For `tofile` that one has hard links, and the caller is on Linux. If the caller is killed, the
-  temporary file stays: its name is ``.sharedarray-*.tmp``, and the nodes need it.
+* For `tofile` this file system has hard links, and the caller is on Linux. If the caller is killed,
+  the temporary file stays: its name is ``.sharedarray-*.tmp``, and the nodes need it.
 * When a node has closed a file, others find there what it has written, as NFS has it.
 """
 
 from __future__ import annotations
 
-import operator
 import os
 import secrets
 import stat
@@ -31,6 +30,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from itertools import accumulate, product
+from operator import index, mul
 from typing import Any
 
 import numpy as np
@@ -58,32 +58,19 @@ def fromfile(
     pool: Pool | None,
     **refused: Any,
 ) -> Any:
-    """Return a dask array whose blocks are read from a binary file by who computes them.
+    """Return a dask array each of whose blocks is read by the task that computes it.
 
-    Parameters
-    ----------
-    file : str, bytes or path-like
-        Of a regular file that all nodes see.
-    dtype, count, offset, strict, direct
-        As for `sharedarray.fromfile`; how many items there are is found out at once.
-    chunks : int, str or tuple
-        As for `dask.array.from_array`, of the items.
-    sep, pool, **refused
-        Have to be left out.
-
-    Returns
-    -------
-    dask.array.Array, shape (n,)
-        With the shape of a subarray dtype appended.
+    The length is found out at once. `sep`, `pool` and what is `refused` must be left out. Otherwise
+    as `sharedarray.fromfile`.
 
     Raises
     ------
     OSError
-        If there is no such file; a task, if there is none for its worker.
+        If there is no such file; by a task, if its worker does not see it.
     EOFError
-        As `sharedarray.fromfile` for ``strict=True``; a task, if the file has become shorter.
+        See `strict`; by a task, if the file has become shorter.
     TypeError
-        For what is not a path, dtypes with objects, and arguments that have to be left out.
+        For file objects, dtypes with objects, and arguments that must be left out.
     ValueError
         If it is no regular file, or `offset` is not in it; for items of 0 bytes.
     """
@@ -97,7 +84,7 @@ def fromfile(
         raise TypeError(f"items of the dtype {items} have Python objects, which are in no file")
     if not items.itemsize:
         raise ValueError(f"items of the dtype {items} have 0 bytes: a file has any number of them")
-    count, offset = operator.index(count), operator.index(offset)
+    count, offset = index(count), index(offset)
     n_items, version = _n_items(path, items, count, offset, strict=strict)
     return _array(path, items, n_items, offset, chunks, direct, version)
 
@@ -157,7 +144,7 @@ def _read(path: str, dtype: np.dtype[Any], direct: bool, start: int, n_items: in
     """Return items from byte `start` on."""
     block = np.empty(n_items, dtype)
     memory = block.reshape(-1).view(np.uint8) if block.size else np.empty(0, np.uint8)
-    # What has become a FIFO since its size was asked for is not waited for.
+    # Not blocking, for the path may lead to a FIFO by now.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         with numpy_errors():
@@ -173,30 +160,19 @@ def _read(path: str, dtype: np.dtype[Any], direct: bool, start: int, n_items: in
 
 
 def tofile(x: Any, file: Any, sep: str, *, pool: Pool | None, progress: Any) -> None:
-    """Write a dask array to a file, each block by who computes it.
+    """Write a dask array to a file in C order, each block by the task that computes it.
 
-    Parameters
-    ----------
-    x : dask.array.Array
-        Any shape; written in C order.
-    file : str, bytes or path-like
-        The file is replaced by a new one when all is written.
-    sep, pool, progress
-        Have to be left out.
+    It returns when all is written and the file of the path replaced. A block that is not whole in
+    all axes but the first one is written row by row: ``x.rechunk`` makes long rows of short ones.
 
     Raises
     ------
     OSError
         From opening and writing, here or on a node, and for dtypes with Python objects.
     TypeError
-        For what is not a path, and arguments that have to be left out.
+        For file objects, and if `sep`, `pool` or `progress` is given.
     ValueError
         For devices, FIFOs and folders, and if chunk sizes are unknown.
-
-    Notes
-    -----
-    It waits until all is written. A block that is not whole in all axes but the first one is
-    written row by row: ``x.rechunk`` makes long rows of short ones.
     """
     check_no_pool(pool)
     if sep or progress:
@@ -215,19 +191,19 @@ def tofile(x: Any, file: Any, sep: str, *, pool: Pool | None, progress: Any) -> 
 
 @contextmanager
 def _new_file(place: str, n_bytes: int) -> Iterator[bytes]:
-    """Yield a name of a file of zeros that is at `place` when the block has ended."""
+    """Yield the name of a file of zeros, which replaces `place` when the block has ended."""
     folder, _ = os.path.split(os.fsencode(place))
     name = b"%s/.sharedarray-%s.tmp" % (folder, secrets.token_hex(8).encode())
     try:
         with replacing(place) as descriptor:
             os.ftruncate(descriptor, n_bytes)
             writing.preallocate(descriptor, 0, n_bytes)
-            # A name beside the one that it has, or has not, for the nodes.
+            # The nodes open it by this name; it may have none yet (O_TMPFILE).
             source = f"/proc/self/fd/{descriptor}"
             os.link(source, name, src_dir_fd=descriptor, follow_symlinks=True)
             yield name
     finally:
-        # Only now: a file that has had a name, and has none, is never given one again.
+        # Only now: a file whose last name was removed cannot be given one again.
         with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(name)  # noqa: PTH108
 
@@ -235,7 +211,7 @@ def _new_file(place: str, n_bytes: int) -> Iterator[bytes]:
 def _write_blocks(x: Any, name: bytes) -> None:
     """Have all blocks written."""
     base, delayed = import_module("dask.base"), import_module("dask.delayed")
-    # Every call anew: what was written to another file is not written to this one.
+    # A name of this call alone: Dask would take the blocks of an earlier call for written.
     key = f"sharedarray-tofile-{base.tokenize(name)}"
     write = partial(_write, name, x.shape)
     starts = [[0, *accumulate(sizes)] for sizes in x.chunks]
@@ -253,23 +229,19 @@ def _write(name: bytes, shape: Sequence[int], origin: Sequence[int], block: Any)
     block = np.asarray(block)
     if not block.size:
         return 0
-    # Axes from the last one on that the block has as a whole, and a part of the one before them.
+    # The part of this axis that the block has lies in a row, with all axes after it.
     axis = max(0, block.ndim - 1)
     while axis and block.shape[axis] == shape[axis]:
         axis -= 1
     strides = [block.itemsize * int(np.prod(shape[i + 1 :])) for i in range(block.ndim)]
+    first = sum(map(mul, origin, strides))
+    pool = Caller() if axis else node_pool()
     descriptor = os.open(name, os.O_WRONLY)
     try:
         with numpy_errors():
-            for index in np.ndindex(block.shape[:axis]):
-                where = [*index, *(0 for _ in range(block.ndim - axis))]
-                place = sum(
-                    (i + start) * stride
-                    for i, start, stride in zip(where, origin, strides, strict=True)
-                )
-                writing.write(
-                    block[index], descriptor, place, node_pool() if not axis else Caller()
-                )
+            for row in np.ndindex(block.shape[:axis]):
+                place = first + sum(map(mul, row, strides))
+                writing.write(block[row], descriptor, place, pool)
     finally:
         os.close(descriptor)
     return int(block.nbytes)

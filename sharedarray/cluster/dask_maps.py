@@ -20,7 +20,6 @@ Assumptions
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import zip_longest
@@ -29,16 +28,15 @@ from typing import Any
 from sharedarray.cluster import dask_serialization
 from sharedarray.cluster.dask_constructs import DaskSchedule, event_name, stop_map
 from sharedarray.cluster.remote import RemoteMap, SentClaim, run_claim
-from sharedarray.cluster.tasks import PendingClaim, RemoteCrew, check_process
-from sharedarray.workers.backend import Backend, CrewMap, backend_named
+from sharedarray.cluster.tasks import PendingClaim, RemoteCrew, TaskBackend
+from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Crew, Report, Work
-from sharedarray.workers.primitives import ThreadPrimitives
 from sharedarray.workers.reports import Claim
 
 __all__ = ["DaskBackend"]
 
 
-class DaskBackend(Backend):
+class DaskBackend(TaskBackend):
     """Run the items of a map on the workers of a Dask cluster.
 
     Parameters
@@ -84,9 +82,6 @@ class DaskBackend(Backend):
     """
 
     name = "dask"
-    is_parallel = True
-    is_granting = True
-    primitives = ThreadPrimitives
     # A claim costs some 5 ms, through scheduler and back; see `worker.SHORT_CLAIM`.
     claim_cost = 200.0
 
@@ -104,22 +99,18 @@ class DaskBackend(Backend):
         if retries < 0:
             raise ValueError(f"retries must be 0 or more, not {retries}")
         dask_serialization.register()
-        self.engine = client
+        super().__init__(client, "a client of Dask")
         self._retries = retries
-        self._pid = os.getpid()
-
-    def __reduce__(self) -> Any:
-        return backend_named, ("serial",)  # within an item, a map runs in the item
 
     def default_np(self) -> int:
         """Return how many threads the cluster has now, at least 1."""
-        check_process(self._pid, "a client of Dask")
+        self._check_process()
         n_threads: int = sum(self.engine.nthreads().values())
         return max(1, n_threads)
 
     def crew(self, call: CrewMap) -> Crew:
         """Return tasks, not yet submitted."""
-        check_process(self._pid, "a client of Dask")
+        self._check_process()
         return _DaskCrew(call, self.engine, self._retries)
 
 

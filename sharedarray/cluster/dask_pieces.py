@@ -1,4 +1,4 @@
-r"""Pieces of sorted blocks on their way to who merges them: within a machine, without a copy.
+r"""Pieces of sorted blocks on their way to where they are merged: without a copy in a machine.
 
 ::
 
@@ -7,17 +7,14 @@ r"""Pieces of sorted blocks on their way to who merges them: within a machine, w
     sent to a worker of this machine:  name, process, descriptor --open /proc/...--> the same file
     sent elsewhere, spilled to disk:   bytes                                     --> private arrays
 
-A worker that wants pieces opens the connection, and says on it on which machine it is (see
-`introduce`); who does not say so gets bytes. So which way a piece goes is known when it is sent.
+A worker that fetches pieces opens the connection, and says on it on which machine it is (see
+`introduce`); others get bytes. So it is known when a piece is sent which way it goes.
 
 Guarantees
 ----------
-* A piece that has arrived does not depend on its sender any more: the memory is free when the last
-  process that has the file open has dropped it, however that goes.
-* The file that is opened is the right one, whole and sealed: it is known by its name, which no
-  other one ever has.
-* Where a file cannot be opened, the sender was lost just now, or there is no descriptor left. Dask
-  hears of a lost connection, asks again, and gets bytes from then on.
+* A piece that has arrived does not depend on its sender any more, see `piece_files`.
+* A file cannot be opened if its sender was just lost, or no descriptor is left. Dask hears of a
+  lost connection then, asks again, and gets bytes from then on.
 
 Assumptions
 -----------
@@ -50,7 +47,7 @@ __all__ = ["Bundle", "can_share", "cut", "dask_worker", "held", "introduce", "sa
 
 # Smaller ones travel in less time than it takes to make and open a file.
 MIN_NBYTES = 1 << 18
-# Of each block: the more there are, the sooner memory is free.
+# Of each block: the more files, the sooner memory is free.
 N_FILES = 4
 # What a worker says on its connections.
 MACHINE = "sharedarray-machine"
@@ -83,7 +80,7 @@ class Bundle:
     spans : list of list of Span
         Of each piece at least one, in the order of the elements.
     samples : ndarray, optional
-        Values that are going to be asked for, so that nobody looks for them in the files.
+        Values that are going to be asked for, so that the files need not be mapped for them.
     """
 
     __slots__ = ("samples", "spans")
@@ -97,7 +94,7 @@ class Bundle:
         return [span.piece() for span in self.spans[number]]
 
     def __sizeof__(self) -> int:
-        # Of this Dask learns when to spill.
+        # Dask decides by this when to spill.
         return sum(span.nbytes for spans in self.spans for span in spans)
 
     def __reduce__(self) -> Any:
@@ -130,7 +127,7 @@ def _unpacked(spans: list[list[list[_Packed | None]]], samples: _Packed | None) 
 def held(block: Ordered | Indexed, positions: NDArray[np.int64] | None, pool: Pool) -> Bundle:
     """Return a sorted block as one piece, with the values at these positions as its samples.
 
-    In a worker, in some files: the memory of each is free when all its elements are merged.
+    In a Dask worker it is in some files, each of which is free when all its elements are merged.
     """
     size = block.values.size
     n_bytes = sum(a.nbytes for a in block if a is not None)
@@ -167,9 +164,9 @@ def sampled(block: Bundle, positions: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def cut(block: Bundle, parts: Sequence[Chunk]) -> Bundle:
-    """Return the pieces of a block: without a copy of what is in files.
+    """Return the pieces of a block, without a copy of what is in files.
 
-    Of private arrays they are copies, so that the memory of each is free when it is merged.
+    Private arrays are copied, so that the memory of each piece is free when it is merged.
     """
     (spans,) = block.spans
     pieces = []
@@ -193,7 +190,7 @@ def _sliced(a: Ordered, chunk: Chunk) -> Ordered:
 
 
 def _kept_alone(span: Span) -> Span:
-    """Return a part that keeps no other elements in memory than its own, or those of a file."""
+    """Return a part that keeps only its own elements in memory, or those of a file."""
     if isinstance(span.source, File):
         return span
     values, positions = span.piece()
@@ -203,7 +200,7 @@ def _kept_alone(span: Span) -> Span:
 
 @cache
 def _machine() -> str:
-    """Return what all processes have in common that may open each other's files, "" if unknown."""
+    """Return an id of the processes that may open each other's files, "" if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         spaces = [Path(f"/proc/self/ns/{kind}").stat().st_ino for kind in ("pid", "user")]
@@ -213,7 +210,7 @@ def _machine() -> str:
 
 
 def dask_worker() -> Any:
-    """Return the Dask worker whose task this is, None where it is a scheduler in this process."""
+    """Return the Dask worker that runs this task, None if a scheduler in this process does."""
     module = sys.modules.get("distributed")
     if module is None:
         return None
@@ -224,9 +221,9 @@ def dask_worker() -> Any:
 
 
 def can_share(n_blocks: int) -> bool:
-    """Return whether so many blocks can lie in files that all workers of the cluster open.
+    """Return whether so many blocks can be in files that all workers of the cluster can open.
 
-    That is where it is one machine, by their addresses, and this process could have the files.
+    They can if all their addresses are of one machine, and this process could have the files.
     """
     if not _machine() or not has_room(n_blocks * N_FILES):
         return False
@@ -246,7 +243,7 @@ _introduced: WeakSet[Any] = WeakSet()
 
 
 def introduce() -> None:
-    """Have the worker of this task say on its connections, from now on, on which machine it is."""
+    """Have the Dask worker of this task say on its connections on which machine it is."""
     worker = dask_worker()
     if worker is not None and worker not in _introduced and _machine():
         _introduced.add(worker)
@@ -255,7 +252,7 @@ def introduce() -> None:
 
 
 def _say(worker: Any, machine: str) -> None:
-    """Open connections with a word on the machine from now on; those that are idle are closed."""
+    """Name the machine on connections opened from now on, and close idle ones."""
     with suppress(AttributeError, TypeError):  # another version of Dask: pieces go as bytes
         pool = worker.rpc
         told = (pool.connection_args.get("handshake_overrides") or {}) | {MACHINE: machine}
@@ -264,7 +261,7 @@ def _say(worker: Any, machine: str) -> None:
 
 
 def _withdraw() -> None:
-    """Say that files cannot be opened: what is asked for again is to come as bytes."""
+    """Have pieces sent as bytes from now on, because files cannot be opened."""
     for worker in list(_introduced):
         worker.loop.add_callback(_say, worker, "")
 
@@ -293,7 +290,7 @@ def _deserialize(header: dict[str, Any], frames: list[Any]) -> Bundle:
         return Bundle(spans, samples)
     except OSError as error:
         _withdraw()
-        # Anything else but a failure of the connection Dask takes for final.
+        # Dask takes any error for final but one of the connection.
         raise ConnectionError(f"a piece cannot be reached: {error}") from error
 
 

@@ -6,32 +6,32 @@
                        '---------cut at cuts-----------> pieces[i, j]     that of each output
     pieces[0, j], pieces[1, j], ... --merge--> result[j]                  once for each output
 
-What is compared and counted is in `sharedarray_ops.sort.samplesort`, what the tasks do in
-`sharedarray_ops.sort.merging`, how the pieces travel in `dask_pieces`.
+`sharedarray_ops.sort.samplesort` compares and counts, `sharedarray_ops.sort.merging` does the work
+of the tasks, `dask_pieces` sends the pieces.
 
 Guarantees
 ----------
-* The result is that of ``kind="stable"`` of the whole array, bit for bit, whatever the chunks, the
-  scheduler, the number of workers and their schedule. A task that is run again, because a worker
-  was lost, gives the same.
+* The result is that of ``kind="stable"`` of the whole array, bit for bit, for all chunks,
+  schedulers and numbers of workers. A task that is run again, because a worker was lost, gives the
+  same.
 * Nothing is computed before the result is asked for, and the sizes of its chunks are known: those
   of the input where these are balanced, else even. No chunk is 20 % larger than the mean.
-* No task has more than three blocks in memory, its inputs included, see
-  `sharedarray_ops.sort.merging`;
-  but where files turn out not to be shared on one machine, it gets the pieces of 8 outputs at once.
+* A task has at most three blocks in memory, its inputs included, see
+  `sharedarray_ops.sort.merging`; but where files cannot be opened after all on one machine, it gets
+  the pieces of 8 outputs at once.
 
 Assumptions
 -----------
 * This package is installed on all nodes.
-* A worker of Dask has as many cores as threads. A task takes those that no other one is using when
+* A Dask worker has as many cores as threads. A task takes the threads that no other task uses when
   it starts.
 
 Scale
 -----
 On paper, with m blocks: ``m ** 2`` pieces, two tasks for each block, and one more for each block in
-every round of samples. All elements move once, but for those that are where they belong: 8 bytes
-each, and 4 of a position for `argsort`. The argsort of 1 TB, 125e9
-float64, on 100 workers of one thread each:
+every round of samples. All elements move once, except those that are where they belong: 8 bytes
+each, and 4 of a position for `argsort`. The argsort of 1 TB, 125e9 float64, on 100 workers of one
+thread each:
 
 =================================================  ===============  ===============
 blocks                                             200 of 5 GB      500 of 2 GB
@@ -44,8 +44,8 @@ a task, inputs included                            15 GB            6 GB
 a worker, if it gets all pieces at once            37.4 GB          32.9 GB
 =================================================  ===============  ===============
 
-With more blocks, it is the tasks themselves that take the time, in Dask's scheduler. On a cluster
-of one machine, where nothing is moved, the pieces of 8 outputs are one task.
+With more blocks, Dask's scheduler takes most of the time. On a cluster of one machine, where
+nothing is moved, the pieces of 8 outputs are one task.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ from sharedarray_ops.sort.samplesort import Brackets, Direction
 
 __all__ = ["argsort", "node_pool", "sort"]
 
-# Of how many outputs the pieces of a block travel together where that costs nothing.
+# The pieces of a block for so many outputs are one task where nothing is moved.
 GROUP = 8
 
 
@@ -93,36 +93,21 @@ def sort(
     descending: bool | None,
     pool: Pool | None,
 ) -> Any:
-    """Return a dask array with the elements of another in their order; always stable.
+    """Return a sorted copy of a dask array of one dimension; always stable.
 
-    Parameters
-    ----------
-    x : dask.array.Array, shape (n,)
-        With known chunk sizes, of any dtype of fixed width that is not of objects.
-    axis, kind, order, stable, descending
-        As for `sharedarray.sort`.
-    pool : None
-        It is Dask's scheduler that has the workers.
-
-    Returns
-    -------
-    dask.array.Array, shape (n,)
-        With as many chunks, of known sizes. Nothing is computed yet.
+    Otherwise as `sharedarray.sort`. Nothing is computed yet.
 
     Raises
     ------
     AxisError, TypeError, ValueError
         Where `numpy.sort` raises them.
     TypeError
-        For chunks that are no plain arrays, for dtypes that have no keys, and if `pool` is given.
+        For chunks of other classes than ndarray, dtypes without keys, and if `pool` is given: Dask
+        has the workers.
     ValueError
         If chunk sizes are unknown.
     NotImplementedError
         For more than one dimension.
-
-    Notes
-    -----
-    A distributed sample sort, see the top of this module. Each task takes three blocks of memory.
 
     Examples
     --------
@@ -149,26 +134,8 @@ def argsort(
 ) -> Any:
     """Return a dask array of the indices that sort another; always stable.
 
-    Parameters
-    ----------
-    x, axis, kind, order, stable, descending, pool
-        As for `sort`.
-    out, dtype
-        None, and intp at the most: indices are made where their chunk is going to be.
-
-    Returns
-    -------
-    dask.array.Array of intp, shape (n,)
-        Positions in the whole array.
-
-    Raises
-    ------
-    AxisError, TypeError, ValueError, NotImplementedError
-        As `sort`; TypeError for `out`, and for any other `dtype`.
-
-    Notes
-    -----
-    As for `sort`; elements travel with their positions, of 4 bytes.
+    Raises what `sort` does, and TypeError for `out` and any `dtype` but intp. Elements are sent
+    with their positions, of 4 bytes.
 
     Examples
     --------
@@ -180,7 +147,9 @@ def argsort(
     if out is not None or (dtype is not None and np.dtype(dtype) != np.intp):
         raise TypeError(f"of a dask array, there are only new indices of {np.dtype(np.intp)}")
     direction = _checked(np.argsort, x, axis, kind, order, stable, descending, pool)
-    return _sorted(x, direction, _Tasks("argsort", merging.sort_block_index, _indices, np.intp))
+    return _sorted(
+        x, direction, _Tasks("argsort", merging.sort_block_index, merging.merge_index, np.intp)
+    )
 
 
 def check_no_pool(pool: Pool | None) -> None:
@@ -223,33 +192,23 @@ def _checked(
 
 
 _Known = Brackets | Callable[[], Brackets]
+_Sort = Callable[[NDArray[Any], Direction, Pool], Ordered | Indexed]
+_Merge = Callable[[Sequence[Ordered], Sequence[int], Direction, Pool], NDArray[Any]]
 
 
 class _Tasks(NamedTuple):
-    """What `sort` and `argsort` differ in.
-
-    Attributes
-    ----------
-    name : str
-        Of the operation.
-    order : callable
-        Sorts a block.
-    merge : callable
-        Makes an output of its pieces.
-    dtype : dtype
-        Of the result.
-    """
+    """What `sort` and `argsort` differ in: how blocks are sorted, and merged to outputs."""
 
     name: str
-    order: Callable[[NDArray[Any], Direction, Pool], Ordered | Indexed]
-    merge: Callable[[Sequence[Ordered], Sequence[int], Direction], NDArray[Any]]
+    order: _Sort
+    merge: _Merge
     dtype: Any
 
 
 def _sorted(x: Any, direction: Direction, tasks: _Tasks) -> Any:
     """Return the dask array of the result."""
-    # Only here, for those who have it; and without its types, which a part of it lacks.
     group = GROUP if can_share(len(x.chunks[0])) else 1
+    # Imported here, since Dask is an extra, and without its types, which parts of it lack.
     token = import_module("dask.base").tokenize(x.name, tasks.name, direction, group)
     name = f"sharedarray-{tasks.name}-{token}"
     graph = _graph(x.name, x.chunks[0], direction, tasks, group, token)
@@ -276,18 +235,18 @@ def _graph(
     targets = samplesort.targets_of(outputs)
     numbers = [i for i, size in enumerate(sizes) if size]
     kept, starts = [sizes[i] for i in numbers], [sum(sizes[:i]) for i in numbers]
-    merge = partial(_run, tasks.merge, starts, direction)
+    merge = partial(_merge_pieces, tasks.merge, starts, direction)
     if not kept:
         return {(result, j): (partial(np.empty, 0, tasks.dtype),) for j in range(len(outputs))}
     n_blocks = len(kept)
     graph: dict[Any, Any] = {}
-    order = partial(_order, tasks.order, direction)
+    order = partial(_sort_block, tasks.order, direction)
     if not targets:
         graph[ordered, 0] = (partial(order, None), (source, numbers[0]))
         return graph | {(result, 0): (merge, 0, [(ordered, 0)])}
     for k, i in enumerate(numbers):
         graph[ordered, k] = (partial(order, partial(_first_positions, kept, k)), (source, i))
-        # No brackets are needed: so nothing draws the first samples away from their block.
+        # Without brackets among its inputs, so that Dask runs it where the block is.
         graph[samples, 0, k] = (_first_sample, (ordered, k))
     narrow = partial(_narrowed, targets, direction)
     known: Any = partial(samplesort.whole_blocks, kept)
@@ -305,8 +264,8 @@ def _graph(
     return graph
 
 
-def _order(
-    order: Callable[[NDArray[Any], Direction, Pool], Ordered | Indexed],
+def _sort_block(
+    order: _Sort,
     direction: Direction,
     positions: Callable[[], NDArray[np.int64]] | None,
     a: Any,
@@ -340,32 +299,28 @@ def _cut(number: int, size: int, which: slice, block: Bundle, brackets: Brackets
     return cut(block, samplesort.parts_of(brackets.low, number, size)[which])
 
 
-def _run(
-    merge: Callable[[Sequence[Ordered], Sequence[int], Direction], NDArray[Any]],
+def _merge_pieces(
+    merge: _Merge,
     starts: Sequence[int],
     direction: Direction,
     number: int,
     bundles: Sequence[Bundle],
 ) -> NDArray[Any]:
-    """Merge the pieces of that number in the bundles; the blocks of these start at `starts`."""
+    """Merge the pieces of that number; the blocks that the bundles are of start at `starts`."""
     introduce()
     pieces = [bundle.piece(number) for bundle in bundles]
     each = [start for start, parts in zip(starts, pieces, strict=True) for _ in parts]
-    return merge([part for parts in pieces for part in parts], each, direction)
+    return merge([part for parts in pieces for part in parts], each, direction, node_pool())
 
 
-def _merged(pieces: Sequence[Ordered], starts: Sequence[int], direction: Direction) -> NDArray[Any]:
-    return merging.merge(pieces, direction, node_pool())
-
-
-def _indices(
-    pieces: Sequence[Ordered], starts: Sequence[int], direction: Direction
+def _merged(
+    pieces: Sequence[Ordered], starts: Sequence[int], direction: Direction, pool: Pool
 ) -> NDArray[Any]:
-    return merging.merge_index(pieces, starts, direction, node_pool())
+    return merging.merge(pieces, direction, pool)
 
 
 def node_pool() -> Pool:
-    """Return who works on a task: the threads of this worker that no other task is using."""
+    """Return the pool of a task: the threads of this Dask worker that no other task uses."""
     worker = dask_worker()
     if worker is None:
         return Caller()  # a scheduler in this process, which has a thread for each core

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,17 +17,16 @@ from typing import Any
 from sharedarray import config
 from sharedarray.cluster.remote import RemoteMap, RemoteSchedule, SentClaim, run_packed
 from sharedarray.cluster.shipping import dumps
-from sharedarray.cluster.tasks import PendingClaim, RemoteCrew, TaskCrew, check_process
+from sharedarray.cluster.tasks import PendingClaim, RemoteCrew, TaskBackend, TaskCrew
 from sharedarray.memory.pickling import REFERENCE
-from sharedarray.workers.backend import Backend, CrewMap, backend_named
+from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Crew, Report, Work
-from sharedarray.workers.primitives import ThreadPrimitives
 from sharedarray.workers.reports import Claim
 
 __all__ = ["ExecutorBackend"]
 
 
-class ExecutorBackend(Backend):
+class ExecutorBackend(TaskBackend):
     """Run the items of a map as tasks of a `concurrent.futures.Executor`.
 
     Parameters
@@ -67,20 +65,13 @@ class ExecutorBackend(Backend):
     """
 
     name = "executor"
-    is_parallel = True
-    is_granting = True
-    primitives = ThreadPrimitives
     # A claim costs some 0.2 ms to a process; see `worker.SHORT_CLAIM`.
     claim_cost = 20.0
 
     def __init__(self, executor: Any) -> None:
         if not callable(getattr(executor, "submit", None)):
             raise TypeError(f"executor must be an Executor, not {type(executor).__name__}")
-        self.engine = executor
-        self._pid = os.getpid()
-
-    def __reduce__(self) -> Any:
-        return backend_named, ("serial",)  # within an item, a map runs in the item
+        super().__init__(executor, "an executor")
 
     def default_np(self) -> int:
         """Return how many workers the executor has."""
@@ -96,7 +87,7 @@ class ExecutorBackend(Backend):
 
     def crew(self, call: CrewMap) -> Crew:
         """Return tasks, not yet submitted."""
-        check_process(self._pid, "an executor")
+        self._check_process()
         if _shares_memory(self.engine):
             return _ThreadsCrew(call, self.engine)
         return _ExecutorCrew(call, self.engine)

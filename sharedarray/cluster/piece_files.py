@@ -4,7 +4,15 @@
 
     File.of(elements) --name, process, descriptor--> File.attached --/proc/...--> the same memory
 
-The memory is free when the last process that has a file open has dropped it, however that goes.
+Guarantees
+----------
+* The memory is free when the last process that has a file open has dropped it, or has died.
+* The file that is opened is the right one, and complete: it is known by its name, which is unique,
+  and sealed against writes by all processes.
+
+These are no SharedArrays, because a segment is mapped for as long as an array on it lives, and can
+be written to in every process. A worker has files of many pieces for long, which are mapped only
+while they are merged: mapped pages count as memory of the worker, by which Dask pauses it.
 """
 
 from __future__ import annotations
@@ -34,10 +42,10 @@ except ImportError:  # not on Windows: all pieces are private there
 
 __all__ = ["File", "files", "has_room"]
 
-# The part of this process's descriptors that files may have, two each: their own, and that which
+# The part of this process's descriptors that files may take, two each: their own, and the one that
 # mmap keeps while a file is mapped. Dask needs some for connections.
 DESCRIPTORS = 1 / 2
-# Where positions begin behind the values: SIMD wants it so.
+# Of the positions behind the values, for SIMD.
 ALIGNMENT = 64
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE if fcntl is not None else 0
 
@@ -71,7 +79,7 @@ class _Layout(NamedTuple):
 
 
 class File:
-    """Sorted elements in a sealed file in memory, as long as somebody has it open."""
+    """Sorted elements in a sealed file in memory."""
 
     def __init__(self, name: str, layout: _Layout, descriptor: Descriptor) -> None:
         self.name = name
@@ -82,7 +90,7 @@ class File:
 
     @classmethod
     def of(cls, block: Ordered | Indexed, part: Chunk, pool: Pool) -> File:
-        """Return a new one with a part of a block; OSError if there is no descriptor for it."""
+        """Return a new file with a part of a block; OSError if there is no descriptor for it."""
         values, positions = block
         layout = _Layout(part.size, values.dtype, None if positions is None else positions.dtype)
         name = f"sharedarray-piece-{uuid.uuid4().hex}"
@@ -121,7 +129,7 @@ class File:
         return cls(name, layout, descriptor)
 
     def arrays(self) -> Ordered:
-        """Return what is in it, mapped and not to be written to; once for all who use it now."""
+        """Return the elements, read-only; all present users share one mapping."""
         memory = None if self._mapped is None else self._mapped()
         if memory is None:
             memory = _mapped(self.descriptor.number, "r", self.layout.nbytes)
@@ -130,7 +138,7 @@ class File:
 
 
 def _room(descriptor: int, layout: _Layout) -> Ordered:
-    """Return the arrays of a new file to write to, in huge pages as far as there are such."""
+    """Return the arrays of a new file to write to, in huge pages where possible."""
     os.ftruncate(descriptor, layout.nbytes)
     os.ftruncate(descriptor, length := placed_length(descriptor, layout.nbytes))
     memory = _mapped(descriptor, "r+", length)[: layout.nbytes]
@@ -144,7 +152,7 @@ def _mapped(descriptor: int, mode: Literal["r", "r+"], nbytes: int) -> NDArray[n
     return np.memmap(f"/proc/self/fd/{descriptor}", np.uint8, mode, shape=(nbytes,))
 
 
-# By their names; a file that arrives in two threads at once may be opened twice.
+# By their names. Two threads may open a file twice if it arrives in both at once.
 files: WeakValueDictionary[str, File] = WeakValueDictionary()
 
 

@@ -23,6 +23,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ import numpy as np
 from sharedarray import config
 from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import SharedArrayUnpickleError
-from sharedarray.memory.pickling import RESULT
+from sharedarray.memory.pickling import REFERENCE, RESULT, VALUE
 from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Report
 from sharedarray.workers.process import flush_streams
@@ -62,7 +63,7 @@ class SentClaim(NamedTuple):
 
 
 class RemoteMap:
-    """What a worker needs of its map, see `MapCall` for the attributes that are not listed.
+    """What a worker needs of its map, see `WorkerMap`; pool and function are pickles at first.
 
     Parameters
     ----------
@@ -70,14 +71,15 @@ class RemoteMap:
         The map.
     schedule : type
         The `RemoteSchedule` of its workers.
-    pool, func : bytes
-        Pickles, loaded with the first claim.
     token : str
         Unique to this map.
     is_value : bool
         Whether shared arrays are pickled with their data.
+
+    Attributes
+    ----------
     has_pool : bool
-        Whether `func` refers to the pool.
+        Whether the function refers to the pool.
     """
 
     outer = None
@@ -95,21 +97,21 @@ class RemoteMap:
         self,
         call: CrewMap,
         schedule: type[RemoteSchedule],
-        pool: bytes,
-        func: bytes,
         token: str,
         *,
         is_value: bool,
-        has_pool: bool,
     ) -> None:
         self.star = call.star
         self.number = call.number
         self.n_workers = call.n_workers
         self.token = token
         self.is_value = is_value
-        self.has_pool = has_pool
+        mode = VALUE if is_value else REFERENCE
+        pool = copy(call.pool)
+        pool.trace = None  # is called in the coordinator
+        func, self.has_pool = dumps(call.func, mode, call.pool)
+        self._packed = dumps(pool, mode)[0], func
         self._schedule_type = schedule
-        self._packed = pool, func
         self._errors: Any = np.geterr()
         self._pid = os.getpid()
         self._workers: dict[int, tuple[deque[Claim], Iterator[Report]]] = {}
@@ -158,7 +160,7 @@ _loading = threading.Lock()
 
 
 class RemoteSchedule:
-    """What stands for the schedule of a map in a worker that cannot reach the other workers."""
+    """The state that workers of this process share; they cannot reach the others of their map."""
 
     def __init__(self, remote: RemoteMap) -> None:
         self.token = remote.token

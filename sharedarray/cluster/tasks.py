@@ -24,7 +24,6 @@ import os
 import time
 import uuid
 from collections.abc import Callable
-from copy import copy
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
@@ -34,8 +33,9 @@ from sharedarray.cluster.remote import RemoteMap, RemoteSchedule, SentClaim
 from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import WorkerDied
 from sharedarray.memory.pickling import REFERENCE, VALUE
-from sharedarray.workers.backend import CrewMap
+from sharedarray.workers.backend import Backend, CrewMap, backend_named
 from sharedarray.workers.crew import NothingYet, Report, Work
+from sharedarray.workers.primitives import ThreadPrimitives
 from sharedarray.workers.reports import (
     Claim,
     Failure,
@@ -44,7 +44,7 @@ from sharedarray.workers.reports import (
     with_source,
 )
 
-__all__ = ["PendingClaim", "RemoteCrew", "TaskCrew", "check_process"]
+__all__ = ["PendingClaim", "RemoteCrew", "TaskBackend", "TaskCrew"]
 
 # Of which a slice has the same items, and is not copied by element.
 _SLICED = (list, tuple, range, np.ndarray)
@@ -58,13 +58,36 @@ class PendingClaim(NamedTuple):
     before: tuple[int, ...]
 
 
-def check_process(pid: int, what: str) -> None:
-    """Raise in a forked copy of the process in which an engine was handed over."""
-    if os.getpid() != pid:
-        raise RuntimeError(
-            f"{what} does not live in a forked process, where the threads that serve it are gone: "
-            "use it where it was made"
-        )
+class TaskBackend(Backend):
+    """A backend whose workers are tasks of the caller's engine.
+
+    Parameters
+    ----------
+    engine : object
+        The engine.
+    kind : str
+        What it is called in errors.
+    """
+
+    is_parallel = True
+    is_granting = True
+    primitives = ThreadPrimitives
+
+    def __init__(self, engine: Any, kind: str) -> None:
+        self.engine = engine
+        self._kind = kind
+        self._pid = os.getpid()
+
+    def __reduce__(self) -> Any:
+        return backend_named, ("serial",)  # within an item, a map runs in the item
+
+    def _check_process(self) -> None:
+        """Raise in a forked copy of the process in which the engine was handed over."""
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"{self._kind} does not live in a forked process, where the threads that serve it "
+                "are gone: use it where it was made"
+            )
 
 
 class TaskCrew:
@@ -198,13 +221,8 @@ class RemoteCrew(TaskCrew):
 
     def _remote_map(self, *, is_value: bool) -> RemoteMap:
         if is_value not in self._maps:
-            call = self._call
-            how = VALUE if is_value else REFERENCE
-            pool = copy(call.pool)
-            pool.trace = None  # is called in the coordinator
             try:
-                packed_func, has_pool = dumps(call.func, how, call.pool)
-                packed_pool, _ = dumps(pool, how)
+                remote = RemoteMap(self._call, self._schedule, self.token, is_value=is_value)
             except KeyboardInterrupt:
                 raise
             except Exception as error:  # pickling runs any code of what the function refers to
@@ -212,15 +230,7 @@ class RemoteCrew(TaskCrew):
                     f"func cannot be sent to the workers: {error}. Closures and lambdas need "
                     "cloudpickle (pip install cloudpickle), and what they refer to must pickle"
                 ) from error
-            self._maps[is_value] = RemoteMap(
-                call,
-                self._schedule,
-                packed_pool,
-                packed_func,
-                self.token,
-                is_value=is_value,
-                has_pool=has_pool,
-            )
+            self._maps[is_value] = remote
         return self._maps[is_value]
 
     def _send(self, rank: int, claim: Claim, before: tuple[int, ...]) -> None:
@@ -236,7 +246,7 @@ class RemoteCrew(TaskCrew):
         self._watch(rank, PendingClaim(claim, future, before))
 
     def _packed(self, claim: Claim, *, is_value: bool) -> bytes:
-        how = VALUE if is_value else REFERENCE
+        mode = VALUE if is_value else REFERENCE
         items: Any = claim.items
         if items is None:
             sequence = self._call.sequence
@@ -245,7 +255,7 @@ class RemoteCrew(TaskCrew):
             else:
                 items = [sequence[i] for i in range(claim.start, claim.stop)]
         try:
-            return dumps(claim._replace(items=items), how, self._call.pool)[0]
+            return dumps(claim._replace(items=items), mode, self._call.pool)[0]
         except KeyboardInterrupt:
             raise
         except Exception as error:  # pickling runs any code of the items
