@@ -12,19 +12,19 @@ from sharedarray_ops.pool import Pool, Touch, n_workers
 
 __all__ = ["assign", "copy", "gather"]
 
-# Elements, and bytes of fresh memory; chunks are multiples of it, so that no two workers touch the
-# same page first.
+# Chunks are multiples of so many elements, in fresh memory of so many bytes: each page is first
+# touched by one worker.
 CHUNK = 1 << 12
 HUGE_PAGE_NBYTES = 2 << 20
-# Bytes that are touched, and written to while they are in the caches.
+# Bytes to touch at a time, which are still in the caches when they are written to.
 TOUCHED_NBYTES = 4 << 20
 
 
 def copy(a: NDArray[Any], out: NDArray[Any], pool: Pool, touch: Touch = None) -> None:
     """Copy `a` to `out`, both of one shape, cut along their first axis.
 
-    `out` is in memory that the workers share. The worker that copies a chunk is the first to touch
-    its pages.
+    `out` is in memory that the workers share; its pages are first touched by the worker that copies
+    the chunk.
     """
     step = max(1, TOUCHED_NBYTES * len(out) // max(1, out.nbytes))
 

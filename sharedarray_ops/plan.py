@@ -1,8 +1,4 @@
-"""Integers in, chunks out: where the work of an operation is cut.
-
-Nothing here touches an array. Every function is pure, so that each rule (chunks cover the range
-once, leaves follow NumPy's own tree, exchanges are balanced) is tested on integers alone.
-"""
+"""Plan the chunks of an operation: pure functions of integers, which touch no array."""
 
 from __future__ import annotations
 
@@ -62,8 +58,8 @@ def chunks(start: int, stop: int, n_chunks: int, *, align: int = 1) -> list[Chun
 def balanced_parts(sizes: Sequence[int], n_workers: int) -> list[int]:
     """Return into how many parts of the same size to cut each of several tasks.
 
-    As few as it takes for no worker to have 5 % more than its share, if each takes the largest part
-    that is left when it is free; at most 8 times as many parts as workers and tasks.
+    As few as keep every worker within 5 % of its share, if a free worker takes the largest part
+    that is left; at most 8 times as many parts as workers and tasks.
     """
     share = sum(sizes) / n_workers
     counts = [1] * len(sizes)
@@ -85,7 +81,7 @@ def blocks(start: int, stop: int, size: int) -> Iterator[Chunk]:
 
 
 def tiles(shape: Sequence[int], max_size: int) -> list[tuple[slice, ...]]:
-    """Cut a box into tiles of at most `max_size` elements, but at least one, in C order.
+    """Cut a box into tiles of one to `max_size` elements, in C order.
 
     A tile spans the last axes, a part of one axis, and one index of each axis before.
     """
@@ -140,8 +136,7 @@ def exchanges(parts: Sequence[Chunk], n_low: Sequence[int], n_pieces: int) -> li
         elements are the low ones.
     """
     border = parts[0].start + sum(n_low)
-    # High elements before the border, and low elements behind it, are misplaced; there are as many
-    # of the one as of the other.
+    # Misplaced are high elements before the border and low ones behind it, equally many.
     high = [Chunk(p.start + k, min(p.stop, border)) for p, k in zip(parts, n_low, strict=True)]
     low = [Chunk(max(p.start, border), p.start + k) for p, k in zip(parts, n_low, strict=True)]
     high = [c for c in high if c.size > 0]

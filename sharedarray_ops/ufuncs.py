@@ -1,18 +1,16 @@
-"""Run an elementwise function of NumPy's tile by tile, to the bits of one call.
+"""Run an elementwise function of NumPy tile by tile, with the bits of one call.
 
-An elementwise loop gives an element the same bits wherever it stands, but for rare ones (the NaN
-that `fmin` chooses among signalling ones, sines of huge numbers on some processors), which depend
-on the elements beside them in the vector registers. Therefore every tile is cut where one call of
-NumPy would begin a new vector as well:
+An element has the same bits in any tile, but for rare ones (the NaN that `fmin` chooses among
+signalling ones, sines of huge numbers on some processors), which depend on their neighbours in the
+vector registers. So tiles are cut only where one call would begin a new vector, too:
 
 iteration order
-    Axes are ordered, turned round and joined as NumPy's iterator does it, `in_one_order`.
+    `in_one_order` orders, flips and joins axes as NumPy's iterator does.
 tiles
     Whole inner loops, or parts of one that begin at multiples of `ALIGN` elements and of NumPy's
     buffer. No part has one element, which NumPy would take for a scalar.
 
-Floating point flags are not warned of in a worker: `Flags` collects NumPy's own words, and whoever
-called warns, once and at the line of the caller.
+Workers do not warn: `Flags` collects NumPy's messages, for one warning at the caller's line.
 """
 
 from __future__ import annotations
@@ -40,7 +38,7 @@ Place = tuple[slice | int, ...]
 
 
 class Flags(list[str]):
-    """What NumPy would have warned of, as ``np.errstate(all="log", call=flags)`` writes it."""
+    """What NumPy would have warned of: a list that ``np.errstate(call=...)`` can log to."""
 
     __slots__ = ()
     write = list.append
@@ -52,11 +50,10 @@ def apply(kernel: Kernel, operands: Sequence[NDArray[Any]], order: str, pool: Po
     Parameters
     ----------
     kernel : callable
-        Called with the same part of each operand. It is elementwise, and writes to one or several
-        of them.
+        Called with the same part of each operand; writes elementwise to one or several of them.
     operands : sequence of ndarray
-        All of one shape. Those that are written to are in memory that the workers share, do not
-        overlap themselves, and are not among the others other than as the same elements.
+        All of one shape. Outputs are in memory that the workers share, do not overlap themselves,
+        and overlap inputs only as the same elements.
     order : {'K', 'A', 'C', 'F'}
         In which one call of NumPy would iterate.
     pool : Pool
@@ -65,7 +62,7 @@ def apply(kernel: Kernel, operands: Sequence[NDArray[Any]], order: str, pool: Po
     Returns
     -------
     list of str
-        What there is to be warned of, each thing once, in NumPy's order.
+        The messages to warn of, each once, in NumPy's order.
     """
     views = in_one_order(operands, order)
 
@@ -112,8 +109,8 @@ def allocated(
 def in_one_order(operands: Sequence[NDArray[Any]], order: str) -> list[NDArray[Any]]:
     """Return views of operands of one shape in the order and shape of NumPy's iteration.
 
-    Axes of one element are left out, those on which all operands go backwards are turned round
-    (of order 'K' only), and neighbours are joined where all operands allow it.
+    Axes of one element are left out, those with negative strides in all operands are flipped (in
+    order 'K' only), and neighbours are joined if all operands allow it.
     """
     model = allocated([*operands, None], [None] * len(operands) + [np.dtype(np.bool_)], order)[-1]
     axes = sorted(range(model.ndim), key=lambda axis: -abs(model.strides[axis]))
@@ -135,8 +132,8 @@ def in_one_order(operands: Sequence[NDArray[Any]], order: str) -> list[NDArray[A
 def tiles_of(shape: Sequence[int], n_tiles: int, align: int) -> list[Place]:
     """Cut a box into about `n_tiles` tiles, in C order.
 
-    A tile is a range of the first axis, or where that is short, one index of it and a tile of the
-    rest. On the last axis, ranges begin at multiples of `align`, and have two elements or more.
+    A tile is a range of the first axis or, if that is short, one index of it and a tile of the
+    rest. On the last axis, ranges begin at multiples of `align` and have two elements or more.
     """
     if 0 in shape:
         return []

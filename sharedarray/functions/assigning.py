@@ -17,8 +17,8 @@ from sharedarray.functions.thresholds import MIN_ASSIGN, MIN_ASSIGN_MASK, pays
 from sharedarray.functions.ufuncs import can_share, overlaps
 from sharedarray.memory import pages
 from sharedarray.memory.array import SharedArray, implements
-from sharedarray.memory.protocols import Flags
 from sharedarray_ops import elementwise, ufuncs
+from sharedarray_ops.ufuncs import Flags
 
 __all__: list[str] = []
 

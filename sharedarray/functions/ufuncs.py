@@ -19,8 +19,9 @@ from sharedarray.functions.pools import numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_CHEAP, MIN_CHEAP_GIVEN, MIN_DEAR, MIN_MIDDLE, pays
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.cache import recycled
-from sharedarray.memory.protocols import LEAST, Flags
+from sharedarray.memory.protocols import LEAST
 from sharedarray_ops import ufuncs
+from sharedarray_ops.ufuncs import Flags
 
 __all__ = ["can_share", "overlaps"]
 

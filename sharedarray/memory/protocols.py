@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from sharedarray_ops.ufuncs import Flags
+
 try:
     from numpy._core.umath import _extobj_contextvar, _make_extobj
 except ImportError:  # a future NumPy whose errstate works in another way
@@ -54,13 +56,6 @@ _KINDS = {
     "underflow": ("under", 4),
     "invalid value": ("invalid", 8),
 }
-
-
-class Flags(list[str]):
-    """A list that ``np.errstate(call=...)`` can log to."""
-
-    __slots__ = ()
-    write = list.append
 
 
 def begin_logging(flags: Flags) -> Any:

@@ -1,8 +1,8 @@
-"""The CRC-32 of zip files, of chunks at a time.
+"""The CRC-32 of zip files in parallel.
 
-A CRC is the remainder of a polynomial over two elements, the bytes being its coefficients. So that
-of two parts in a row follows from the CRCs of the parts: the first one times x**(8 n), n being the
-bytes of the second part, plus the second one.
+A CRC is the remainder of a polynomial over GF(2) whose coefficients are the bits. So the CRC of two
+parts in a row is that of the first, times x**(8 n) for the n bytes of the second, plus that of the
+second.
 """
 
 from __future__ import annotations

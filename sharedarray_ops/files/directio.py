@@ -1,9 +1,9 @@
-"""Read past the page cache (O_DIRECT), where the file system lets one.
+"""Read past the page cache (O_DIRECT) where the file system allows it.
 
-What is read once and is larger than the memory gains nothing from the page cache, and pushes out of
-it what others need. The kernel asks for positions, lengths and addresses that are multiples of a
-block, and each file system has its own word for no; so here every refusal ends the direct way
-quietly, and the caller goes on through the page cache from where it ended.
+A file that is read once gains nothing from the page cache, and evicts what other programs need. The
+kernel asks for positions, lengths and addresses that are multiples of a block, and file systems
+refuse with errors of their own; so any refusal ends the direct read quietly, and the caller goes on
+through the page cache from there.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 __all__ = ["ALIGN", "read_aligned", "reopened"]
 
-# Bytes; enough for nearly every device. What asks for more refuses, and is read through the cache.
+# Bytes; enough for nearly every device. Others refuse, and are read through the cache.
 ALIGN = 4096
-# Bytes of the buffer of a worker whose part of the array lies askew to the file. Large enough that
-# a disk works on several requests at a time.
+# Bytes of a worker's buffer if its part of the array is not aligned as the file is; enough for
+# several requests of a disk at a time.
 BOUNCE = 2 << 20
 
 
 @contextmanager
 def reopened(descriptor: int, is_wanted: bool = True) -> Iterator[int | None]:
-    """Open the file behind a descriptor once more, for direct reading; None where that fails.
+    """Open the file of a descriptor once more, for direct reading; None if that fails.
 
-    The flag belongs to an open file, which others may share: it is not set on theirs.
+    The flag belongs to the open file, which other descriptors may share, so it is not set there.
     """
     direct = _open(descriptor) if is_wanted else None
     try:
@@ -43,14 +43,14 @@ def _open(descriptor: int) -> int | None:
     if flag is None:
         return None
     try:
-        # By this name also files that have lost theirs.
+        # Also of a file that has been unlinked.
         return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC | flag)
     except OSError:  # the file system has no direct reading, or there is no /proc
         return None
 
 
 def read_aligned(direct: int, offset: int, out: NDArray[np.uint8]) -> int:
-    """Fill the beginning of `out` directly, as far as that goes.
+    """Fill the beginning of `out` directly, as far as possible.
 
     Parameters
     ----------
@@ -59,23 +59,23 @@ def read_aligned(direct: int, offset: int, out: NDArray[np.uint8]) -> int:
     offset : int
         Where to start in the file, a multiple of `ALIGN` bytes.
     out : ndarray of uint8, shape (n,)
-        Contiguous. Where it starts askew, the bytes go through a buffer of `BOUNCE` bytes.
+        Contiguous. Unaligned, the bytes go through a buffer of `BOUNCE` bytes.
 
     Returns
     -------
     int
-        Bytes read. Fewer than the whole blocks of `out` where the file ends or its system refuses.
+        Bytes read; fewer than the whole blocks of `out` if the file ends or its system refuses.
     """
     stop = out.size - out.size % ALIGN
-    is_askew = out.ctypes.data % ALIGN != 0
-    buffer = _aligned_buffer(min(stop, BOUNCE)) if is_askew else out[:stop]
+    is_unaligned = out.ctypes.data % ALIGN != 0
+    buffer = _aligned_buffer(min(stop, BOUNCE)) if is_unaligned else out[:stop]
     done = 0
     while done < stop:
-        target = buffer[: stop - done] if is_askew else out[done:stop]
+        target = buffer[: stop - done] if is_unaligned else out[done:stop]
         n_read = _read(direct, offset + done, target)
         if n_read == 0:
             break
-        if is_askew:
+        if is_unaligned:
             out[done : done + n_read] = target[:n_read]
         done += n_read
     return done
@@ -86,7 +86,7 @@ def _read(direct: int, offset: int, out: NDArray[np.uint8]) -> int:
     try:
         return os.preadv(direct, [out.data], offset)
     except OSError:
-        return 0  # also behind the end of a file; an error of the disk comes back through the cache
+        return 0  # also behind the end of a file; an error of the disk is raised through the cache
 
 
 def _aligned_buffer(nbytes: int) -> NDArray[np.uint8]:

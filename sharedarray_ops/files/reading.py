@@ -5,9 +5,9 @@
     output   |---- chunk ----|---- chunk ----|-- chunk --|    cut by bytes, and by number of files
     files    | a     | b |c|      d                  |e|f|    end to end, each from `offset` on
 
-`preadv` reads at an offset without moving the file's position, so that workers share one
-descriptor, and it reads into the array itself. A file that shrinks while it is read gives fewer
-bytes, never a SIGBUS, which a mapping of the file would give.
+`preadv` reads into the array itself, at an offset without moving the file's position, so that
+workers share one descriptor. A file that shrinks meanwhile gives fewer bytes; a mapping of it would
+give a SIGBUS.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["read", "read_files"]
 
 # Bytes; large enough to hide the hand-over between workers, small enough to balance them.
 CHUNK = 8 << 20
-# Of a chunk, at most: where files are small, it is opening them that takes the time.
+# Of a chunk, at most: opening small files takes longer than reading them.
 MAX_FILES = 64
 
 
@@ -60,11 +60,10 @@ def read(
     Returns
     -------
     int
-        Bytes read without a gap from the start, fewer than `out` has only where the file ends
-        there.
+        Bytes read without a gap from the start; fewer than `out` has only if the file ends there.
     """
-    # Past the page cache, cuts at multiples in the file leave the fewest ends; through it, cuts at
-    # multiples in the array leave the fewest pages that two workers touch.
+    # Past the page cache, cuts at multiples in the file leave the fewest unaligned ends; through
+    # it, cuts at multiples in the array leave the fewest pages that two workers touch.
     lead = offset % CHUNK if direct else 0
     parts = [Chunk(max(0, a), b) for a, b in blocks(-lead, out.size, CHUNK)]
     with directio.reopened(descriptor, direct) as past_cache:
@@ -108,8 +107,8 @@ def read_files(
     Returns
     -------
     ndarray of int64, shape (n,)
-        Bytes of each file, read without a gap from its start; fewer than it has room for only where
-        it ends there.
+        Bytes read of each file, without a gap from its start; fewer than it has room for only if it
+        ends there.
     """
     bounds = [0, *ends.tolist()]
 
@@ -151,7 +150,7 @@ def _pieces(bounds: Sequence[int], part: Chunk) -> Iterator[tuple[int, Chunk]]:
 
 
 def _fill_from(path: str | bytes, offset: int, out: NDArray[np.uint8], direct: bool) -> int:
-    # What has become a FIFO since its size was asked for is not waited for.
+    # Does not wait if the file has become a FIFO since its size was asked for.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         if not direct:  # a microsecond, where the whole file takes five

@@ -1,4 +1,4 @@
-"""Put a new file in the place of an old one: whole, or not at all.
+"""Replace a file by a new one atomically.
 
 ::
 
@@ -7,17 +7,16 @@
 
 Guarantees
 ----------
-* Whoever opens the place finds the old file or the new one, never a part.
-* On any exception the old file is as it was and the new one is gone. A process that is killed
-  leaves nothing beside it while the file has no name, which it gets at the very end; where the file
-  system has no nameless files, it has the name of a temporary one from the start.
+* Opening the place gives the old file or the new one, never a part.
+* On any exception the old file is as it was and the new one is gone. A killed process leaves
+  nothing, since the file gets its name at the very end; on file systems without nameless files it
+  leaves a temporary one.
 
 Assumptions
 -----------
-* The folder may be written to: what replaces a file is a new one. Hard links to the old file go on
-  leading to the old data.
+* The folder is writable. Hard links to the old file keep the old data.
 
-Nothing is forced onto the disk: like all of NumPy's writing, it is for the kernel to do so.
+Nothing is forced onto the disk (fsync), as NumPy's writing does not.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ __all__ = ["place_of", "replacing"]
 
 _Path = TypeVar("_Path", str, bytes)
 
-# What file systems without nameless files answer, and kernels that take the flag for a directory.
+# Errors of file systems without nameless files, and of kernels that take the flag for O_DIRECTORY.
 _NOT_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
 
@@ -91,8 +90,8 @@ def replacing(place: str | bytes) -> Iterator[int]:
             _take_over(descriptor, place)
             yield descriptor
             if is_nameless:
-                # With a folder, though it needs none: without, Python calls link(), which does not
-                # follow.
+                # Without a src_dir_fd, which an absolute path ignores, Python calls link(), which
+                # does not follow.
                 source = f"/proc/self/fd/{descriptor}"
                 os.link(source, temporary, src_dir_fd=descriptor, follow_symlinks=True)
         finally:

@@ -38,7 +38,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def preallocate(descriptor: int, offset: int, n_bytes: int) -> None:
-    """Have the space for `n_bytes` bytes of a file, before any of them is written.
+    """Allocate the space for `n_bytes` bytes of a file before any of them is written.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def preallocate(descriptor: int, offset: int, n_bytes: int) -> None:
     Raises
     ------
     OSError
-        If there is not so much (ENOSPC, EDQUOT, EFBIG). Any other refusal is quiet: not every file
-        system can do it.
+        If there is not enough (ENOSPC, EDQUOT, EFBIG). Other errors are ignored: not every file
+        system can preallocate.
     """
     if not n_bytes or _fallocate() is None:
         return
@@ -60,7 +60,7 @@ def preallocate(descriptor: int, offset: int, n_bytes: int) -> None:
         failed = _fallocate()(descriptor, _FALLOC_FL_KEEP_SIZE, offset, n_bytes)
         error = ctypes.get_errno() if failed else 0
     if error in _NO_SPACE:
-        # What it has got before it found out lies behind the end of the file.
+        # Frees what it got before it failed, behind the end of the file.
         os.ftruncate(descriptor, os.fstat(descriptor).st_size)
         raise OSError(error, f"{os.strerror(error)}: not enough for {n_bytes} bytes")
 
@@ -111,7 +111,7 @@ def write(a: NDArray[Any], descriptor: int, offset: int, pool: Pool) -> None:
     try:
         pool.map(kernel, list(blocks(0, len(parts), n_tiles)))
     except KeyboardInterrupt:
-        raise  # a second one leaves workers at their chunks: it is closed when the last lets go
+        raise  # a second one leaves workers at their chunks: the last one closes it
     except BaseException:
         own.close()
         raise
@@ -119,16 +119,16 @@ def write(a: NDArray[Any], descriptor: int, offset: int, pool: Pool) -> None:
 
 
 class _OwnDescriptor:
-    """A second descriptor of a file, which ends with its last user.
+    """A second descriptor of a file, closed by its last user.
 
-    The caller may close the first one while a worker that nobody waits for still writes; what is
-    opened next has its number, and must not get the bytes.
+    After an interrupt a worker may still write when the caller closes the first one; the file that
+    is opened next gets its number, and must not get the bytes.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.number = os.dup(descriptor)
 
-    # An argument, because it may die after the module's globals have, at the interpreter's end.
+    # An argument, since at the interpreter's end the module's globals may be gone before it.
     def close(self, close: Callable[[int], None] = os.close) -> None:
         """Close it; once more does nothing."""
         number, self.number = self.number, -1

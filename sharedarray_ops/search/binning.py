@@ -1,12 +1,12 @@
-"""Count values, or how many of them lie in each bin; chunk counts are added, so they are exact.
+"""Count values, or how many lie in each bin, chunk by chunk; the counts of chunks are added.
 
 Values are counted by `np.add.at` on one-dimensional positions. It takes less time than
 `np.bincount` but, like most of that, keeps the GIL: threads convert and compare side by side, and
 count in turns.
 
-Bins are counted by `np.histogram` of every chunk. Given their edges, it sorts each 65,536 elements
-and looks the edges up in them: two long calls without the GIL, where the computation of a bin from
-its width takes twenty short ones. `decided_by_edges` tells where both ways find the same.
+Bins are counted by `np.histogram` of every chunk. Given edges, it sorts 65,536 elements at a time
+and looks the edges up in them: two long calls without the GIL, where computing bins from their
+width takes twenty short ones. `decided_by_edges` tells when both find the same.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = [
     "histogram_narrow",
 ]
 
-# Counts a chunk has at most. One more level of cache away, two workers count no faster than one.
+# Counts of a chunk at most. In the next level of cache, two workers count no faster than one.
 MAX_COUNTS = 1 << 17
 # Elements of a chunk of `bincount`, so that adding up the counts takes less time than counting.
 MIN_CHUNK = 1 << 18
-# Elements of a block, which stays in a cache with its positions; threads take turns once a block.
+# Elements counted at a time, in a cache with their positions; threads take turns after each.
 BLOCK = 1 << 17
 # Integers below it are exact as float64.
 _EXACT = 2**53
@@ -139,10 +139,10 @@ def decided_by_edges(first: Any, last: Any, edges: NDArray[Any]) -> bool:
     """Return whether a uniform bin has just the elements between its edges.
 
     `numpy.histogram` computes the bin of an element from the width, in rounded steps, and corrects
-    it by one if the edges, which are rounded too, say otherwise. That is the bin between whose
-    edges it lies, if the bins are wide beside all that rounding: an edge, and the end that the
-    width is measured from, are off by a few units in the last place of the larger end, and the
-    quotient by a few units of its own. Below the normal numbers nothing is said about units.
+    it by one if the rounded edges say otherwise. The result lies between the edges if bins are wide
+    beside the rounding: an edge and the end that the width is measured from are off by a few units
+    in the last place of the larger end, the quotient by a few units of its own. Subnormal numbers
+    have no such bound.
 
     Parameters
     ----------

@@ -1,13 +1,11 @@
 """Search a sorted table for many needles, each block of needles in the order of their values.
 
-A binary search for a random needle mispredicts half of its branches, and in a table that is larger
-than the caches it waits for memory at each of its last steps. NumPy's search narrows the range by
-the needle before, so that needles in order cost a fifth to a twentieth. Sorting a block of them
-costs far less than that: each needle becomes one word, its leading bits above its position, and
-NumPy sorts the words as integers. The order need not be exact, since it only decides who comes
-after whom in the search: every position depends on its own needle alone, as long as the table is
-sorted. `is_sorted` tells whether it is; in one that is not, what NumPy finds depends on the needles
-before.
+A binary search for a random needle mispredicts half of its branches, and in a table larger than the
+caches it waits for memory at each of its last steps. NumPy's search starts from the needle before,
+so that needles in order cost a fifth to a twentieth. Sorting a block of them costs far less than
+that: each needle becomes one word, its leading bits above its position, and NumPy sorts the words
+as integers. The order need not be exact: in a sorted table, which `is_sorted` tells, a position
+depends on its own needle alone. In any other, what NumPy finds depends on the needles before.
 """
 
 from __future__ import annotations
@@ -22,13 +20,13 @@ from sharedarray_ops.pool import Pool, Touch, n_workers
 
 __all__ = ["is_sorted", "searchsorted"]
 
-# Needles that are sorted together: as many as the table has elements, so that neighbours find each
-# other's cache lines, within these limits. More cost a longer sort and 32 bytes each.
+# Needles that are sorted together: as many as the table has elements, so that neighbours share
+# cache lines, within these limits. More cost a longer sort and 32 bytes each.
 MIN_BLOCK = 1 << 14
 MAX_BLOCK = 1 << 20
 # Elements between the needles of a block; a search in fewer takes no longer than to sort a needle.
 MIN_TABLE = 1 << 5
-# Elements; in a table up to this one, needles in runs are found as fast as needles in order.
+# Elements; up to this size of the table, runs of needles are found as fast as needles in order.
 CACHED_TABLE = 1 << 12
 # One pair of neighbours in so many needles shows whether they are in order. A prime, so that the
 # ends of runs of a round length are met.
