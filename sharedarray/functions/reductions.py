@@ -8,7 +8,6 @@ NumPy's function otherwise. So each public function is its signature and one cal
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -32,8 +31,7 @@ _FRONT = 1 << 14
 _ARRAYS = (np.ndarray, SharedArray, np.memmap)
 
 
-@dataclass(slots=True, eq=False)
-class Reducer:
+class Reducer(NamedTuple):
     """One of NumPy's reductions, and how it is done in parallel.
 
     Attributes

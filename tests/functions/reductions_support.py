@@ -34,10 +34,12 @@ SHAPES += [(4, 5, 6, 8), (2, 2, 400), (8200, 4), (4, 8200), (17, 31), (5, 8191)]
 EXTREMES = ["min", "max", "nanmin", "nanmax"]
 SMALL = {
     **{
-        reducer: {"least": 300, "least_nbytes": 300}
+        module: {
+            name: reducer._replace(least=300, least_nbytes=300)
+            for name, reducer in vars(module).items()
+            if isinstance(reducer, reductions.Reducer)
+        }
         for module in (sums, extremes, truth, averages)
-        for reducer in vars(module).values()
-        if isinstance(reducer, reductions.Reducer)
     },
     cumulative: {"MIN_CUMULATIVE": 300},
     reductions: {"_FRONT": 8},

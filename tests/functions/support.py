@@ -21,7 +21,7 @@ SMALL_THRESHOLDS = {
         "MIN_LINES": 40,
     },
     argsorting: {"MIN_ARGSORT": 40, "MIN_ARGSORT_WORKERS": 40, "MIN_LINES": 40},
-    sums._SUM: {"least": 340, "least_nbytes": 340},
+    sums: {"_SUM": sums._SUM._replace(least=340, least_nbytes=340)},
     fromfile: {"MIN_FROMFILE": 64},
 }
 MIN_SORT = 40
