@@ -20,7 +20,6 @@ from sharedarray.config import (
     set_debug,
     set_num_workers,
     show_config,
-    total_memory,
 )
 from sharedarray.errors import (
     ForkInThreadsWarning,
@@ -73,6 +72,7 @@ from sharedarray.functions import (
 )
 from sharedarray.functions.thresholds import numpy_only
 from sharedarray.lazy import facade as _facade
+from sharedarray.machine import total_memory
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.cache import release_cache
 from sharedarray.memory.creation import (

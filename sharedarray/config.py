@@ -23,23 +23,18 @@ from contextvars import ContextVar
 import numpy as np
 
 from sharedarray import machine
-from sharedarray.machine import available_memory, is_exiting, oom_kills, total_memory
 
 __all__ = [
-    "available_memory",
     "config_facts",
     "cpu_count",
     "get_debug",
     "get_num_workers",
     "inherit_share",
-    "is_exiting",
     "num_workers",
-    "oom_kills",
     "set_debug",
     "set_num_workers",
     "share_for",
     "show_config",
-    "total_memory",
     "worker_count_source",
 ]
 

@@ -290,7 +290,7 @@ def physical_memory() -> int:
 
 
 def test_total_memory_without_proc_and_sys(kernel):
-    assert config.total_memory() == physical_memory()
+    assert machine.total_memory() == physical_memory()
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_total_memory_obeys_the_cgroup(kernel, lines, name, limit, expected):
     kernel("proc/self/cgroup", lines)
     kernel(f"sys/fs/cgroup/{name}", limit)
 
-    assert config.total_memory() == (expected or physical_memory())
+    assert machine.total_memory() == (expected or physical_memory())
 
 
 @pytest.mark.parametrize("error", [AttributeError, ValueError, OSError])
@@ -318,7 +318,7 @@ def test_total_memory_where_the_platform_is_silent(monkeypatch, kernel, error):
     monkeypatch.setattr(os, "sysconf", sysconf)
 
     with pytest.raises(NotImplementedError, match=sys.platform):
-        config.total_memory()
+        machine.total_memory()
     assert config.config_facts()["total memory"] == "unknown"
 
 
@@ -326,7 +326,7 @@ def test_total_memory_where_the_kernel_gives_minus_one(monkeypatch, kernel):
     monkeypatch.setattr(os, "sysconf", lambda name: -1)
 
     with pytest.raises(NotImplementedError):
-        config.total_memory()
+        machine.total_memory()
 
 
 # debug flag and facts

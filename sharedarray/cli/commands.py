@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray import config, functions
+from sharedarray import config, functions, machine
 from sharedarray.files import fromfile
 from sharedarray.memory.array import SharedArray
 from sharedarray_ops.files.replacing import place_of, replacing
@@ -211,7 +211,7 @@ def _check_summable(dtype: np.dtype[Any]) -> None:
 def check_memory(nbytes: int, advice: str) -> None:
     """Refuse what the kernel would end by killing the process."""
     try:
-        available = config.total_memory()
+        available = machine.total_memory()
     except NotImplementedError:
         return
     if nbytes > available:

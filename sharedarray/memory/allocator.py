@@ -37,7 +37,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sharedarray import forks
-from sharedarray.config import available_memory
+from sharedarray.machine import available_memory
 from sharedarray.memory import cache, registry
 from sharedarray.memory.pages import fill
 from sharedarray.memory.segment import PAGE_NBYTES, Block, Lease, Segment

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray import forks
-from sharedarray.config import total_memory
+from sharedarray.machine import total_memory
 
 __all__ = ["keep", "limit", "recycled", "release_cache", "take"]
 

@@ -35,8 +35,8 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from sharedarray.config import available_memory
 from sharedarray.descriptor import Descriptor, opened
+from sharedarray.machine import available_memory
 from sharedarray.memory import registry
 from sharedarray.memory.allocator import new_block
 from sharedarray.memory.segment import Block, Segment

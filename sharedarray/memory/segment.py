@@ -37,8 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray import forks
-from sharedarray.config import available_memory, total_memory
 from sharedarray.descriptor import Descriptor, opened
+from sharedarray.machine import available_memory, total_memory
 
 try:
     import fcntl

@@ -40,7 +40,7 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any, NoReturn
 
-from sharedarray import config, forks
+from sharedarray import config, forks, machine
 from sharedarray.errors import ParallelException, StopProcessGroup, WorkerDied
 from sharedarray.openmp.counters import ProcessCounters
 from sharedarray.openmp.team import CHECK_INTERVAL, Team, do_nothing
@@ -106,7 +106,7 @@ class BlockCrew(ProcessCrew):
 
     def fork(self) -> int:
         """Fork the other ranks; return, in each process, which rank it is."""
-        self._n_oom_kills = config.oom_kills()
+        self._n_oom_kills = machine.oom_kills()
         share = config.share_for(self._n_workers)
         seed = int.from_bytes(os.urandom(16), "little")
         with ExitStack() as stack:

@@ -35,7 +35,7 @@ from contextlib import suppress
 from signal import Signals
 from typing import Any
 
-from sharedarray import config, forks
+from sharedarray import config, forks, machine
 from sharedarray.errors import WorkerDied
 from sharedarray.workers.blas import limited_threads
 from sharedarray.workers.crew import NothingYet, Work
@@ -124,7 +124,7 @@ class ProcessCrew:
 
     def start(self, work: Work) -> None:
         """Fork the workers; each sends the reports of ``work(rank, next_claim)``."""
-        self._n_oom_kills = config.oom_kills()
+        self._n_oom_kills = machine.oom_kills()
         limited = limited_threads(config.share_for(self._n_workers))
         with forking(), streams_kept(), limited, forks.recorded() as self._forks:
             self._death_pipe = DeathPipe()
@@ -244,7 +244,7 @@ class ProcessCrew:
         if member.is_gone:
             return
         if not member.process.ends_within(EXIT_SECONDS):
-            if config.is_exiting(member.process.pid):
+            if machine.is_exiting(member.process.pid):
                 return  # its exit is an event, too
             member.fault = member.fault or "it has closed its socket, or runs another program"
             member.process.kill()
@@ -304,7 +304,7 @@ class ProcessCrew:
             name = _signal_name(-exitcode)
             what = f"was killed by {name}"
             if name == "SIGKILL":
-                is_oom = config.oom_kills() > self._n_oom_kills
+                is_oom = machine.oom_kills() > self._n_oom_kills
                 what += ", by the out-of-memory killer" if is_oom else " (possibly out of memory)"
         where = "" if item is None else f" while it ran item {item}"
         return f"worker {member.rank} (pid {member.process.pid}) {what}{where}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedarray import config
+from sharedarray import machine
 from sharedarray.files import fromfile
 from tests.cli.support import (
     OLD,
@@ -158,7 +158,7 @@ def test_fifo_is_neither_input_nor_output(crowded):
 
 
 def test_more_than_the_memory_is_refused(crowded, call, monkeypatch):
-    monkeypatch.setattr(config, "total_memory", lambda: 1000)
+    monkeypatch.setattr(machine, "total_memory", lambda: 1000)
 
     assert call("sort", "in.bin", "--dtype", "f8", "-o", "new.bin").returncode == 0
     done = call("argsort", "in.bin", "--dtype", "f8", "-o", "out.bin")
@@ -171,6 +171,6 @@ def test_platform_that_does_not_tell_its_memory(crowded, call, monkeypatch):
     def silent():
         raise NotImplementedError
 
-    monkeypatch.setattr(config, "total_memory", silent)
+    monkeypatch.setattr(machine, "total_memory", silent)
 
     assert call("sum", "in.bin", "--dtype", "f8").returncode == 0

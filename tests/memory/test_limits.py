@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sharedarray.config import available_memory
+from sharedarray.machine import available_memory
 from tests.memory.support import ROOT, run_python
 
 GIB = 1 << 30

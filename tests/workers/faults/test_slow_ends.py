@@ -10,19 +10,19 @@ from tests.workers.faults.scripts import WATCHES, run_fault
 # has, and the coordinator hears of the socket first where that is closed before.
 SLOW_ENDS = """
 import mmap, stat
-from sharedarray import config
+from sharedarray import machine
 from sharedarray.workers import processes
 
 NBYTES = 32 << 20
 processes.EXIT_SECONDS = 0  # or it would take gibibytes
-n_exiting, real = [0], config.is_exiting
+n_exiting, real = [0], machine.is_exiting
 
 def is_exiting(pid):
     answer = real(pid)
     n_exiting[0] += answer
     return answer
 
-config.is_exiting = is_exiting
+machine.is_exiting = is_exiting
 
 def is_socket(number):
     try:

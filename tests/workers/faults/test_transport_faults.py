@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from sharedarray import config
+from sharedarray import machine
 from tests.workers import support
 from tests.workers.faults.scripts import run_fault
 
@@ -83,7 +83,7 @@ check_reuse(pool)
 def test_result_beyond_4_gib(tmp_path):
     if os.environ.get("SHAREDARRAY_TEST_LARGE") != "1":
         pytest.skip("takes 8 GiB of memory: set SHAREDARRAY_TEST_LARGE=1")
-    available = config.available_memory() or 0
+    available = machine.available_memory() or 0
     if available < 20 << 30:
         pytest.skip(f"takes 8 GiB of memory, and {available >> 30} GiB of 20 are available")
     script = """
