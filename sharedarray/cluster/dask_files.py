@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharedarray.cluster.dask_sort import check_no_pool, node_pool
+from sharedarray.files.handles import is_path
 from sharedarray.functions.common import numpy_errors
 from sharedarray_ops.files import reading, writing
 from sharedarray_ops.files.replacing import place_of, replacing
@@ -91,8 +92,8 @@ def fromfile(
 
 def _path(file: Any, what: str) -> str:
     """Return the absolute path: nodes have other working directories."""
-    if not isinstance(file, (str, bytes, os.PathLike)):
-        raise TypeError(f"{what} files by their paths, not from {type(file).__name__}")
+    if not is_path(file):
+        raise TypeError(f"{what} files by their paths, not {type(file).__name__}")
     # A slash at the end, which abspath and pathlib drop, is what tells a folder.
     return os.path.join(os.getcwd(), os.fsdecode(file))  # noqa: PTH109, PTH118
 
@@ -177,7 +178,7 @@ def tofile(x: Any, file: Any, sep: str, *, pool: Pool | None, progress: Any) -> 
     check_no_pool(pool)
     if sep or progress:
         raise TypeError("a dask array is written in binary form, and Dask shows the progress")
-    path = _path(file, "a dask array is written to")
+    path = _path(file, "tofile of a dask array writes")
     if x.dtype.hasobject:
         raise OSError("cannot write object arrays to a file in binary mode")
     if np.isnan(x.size):

@@ -125,7 +125,7 @@ class _DaskCrew(RemoteCrew):
         self._executor = client.get_executor()
         self._retries = retries
         self._n_lost: dict[int, int] = {}
-        self._map_futures: dict[bool, Any] = {}
+        self._map_futures: dict[str, Any] = {}
         self._places: list[tuple[str, int]] = []
         self._starts: list[int] = []
         self._name = getattr(call.func, "__name__", type(call.func).__name__)
@@ -136,11 +136,11 @@ class _DaskCrew(RemoteCrew):
         self._places = list(_places(self._client.nthreads()))
 
     def _submit(self, remote: RemoteMap, sent: SentClaim, claim: Claim) -> Any:
-        future = self._map_futures.get(remote.is_value)
+        future = self._map_futures.get(remote.mode)
         if future is None:
-            key = f"{self._name}-map-{self.token}-{int(remote.is_value)}"
+            key = f"{self._name}-map-{self.token}-{remote.mode}"
             future = self._client.submit(_in_worker, remote, key=key, pure=False)
-            self._map_futures[remote.is_value] = future
+            self._map_futures[remote.mode] = future
         if remote.has_pool:
             self._starts.append(claim.start)
         n_lost = self._n_lost.get(claim.start, 0)
@@ -149,7 +149,7 @@ class _DaskCrew(RemoteCrew):
             future,
             sent,
             # What the dashboard shows under the name of the function.
-            key=(f"{self._name}-{self.token}", claim.start, n_lost, int(remote.is_value)),
+            key=(f"{self._name}-{self.token}", claim.start, n_lost, remote.mode),
             workers=[self._place(sent.rank)[0]] if self._places else None,
             allow_other_workers=bool(self._places),
             pure=False,

@@ -107,13 +107,13 @@ class _ExecutorCrew(RemoteCrew):
     def __init__(self, call: CrewMap, executor: Any) -> None:
         super().__init__(call, RemoteSchedule)
         self._executor = executor
-        self._packed_maps: dict[bool, bytes] = {}
+        self._packed_maps: dict[str, bytes] = {}
 
     def _submit(self, remote: RemoteMap, sent: SentClaim, claim: Claim) -> Any:
-        packed = self._packed_maps.get(remote.is_value)
+        packed = self._packed_maps.get(remote.mode)
         if packed is None:
-            packed = self._packed_maps[remote.is_value] = dumps(remote, REFERENCE)[0]
-        return self._executor.submit(run_packed, (self.token, remote.is_value), packed, sent)
+            packed = self._packed_maps[remote.mode] = dumps(remote, REFERENCE)[0]
+        return self._executor.submit(run_packed, (self.token, remote.mode), packed, sent)
 
 
 class _ThreadsCrew(TaskCrew):

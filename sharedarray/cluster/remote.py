@@ -31,7 +31,7 @@ import numpy as np
 from sharedarray import config
 from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import SharedArrayUnpickleError
-from sharedarray.memory.pickling import REFERENCE, RESULT, VALUE
+from sharedarray.memory.pickling import REFERENCE, RESULT
 from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Report
 from sharedarray.workers.process import flush_streams
@@ -73,8 +73,8 @@ class RemoteMap:
         The `RemoteSchedule` of its workers.
     token : str
         Unique to this map.
-    is_value : bool
-        Whether shared arrays are pickled with their data.
+    mode : {REFERENCE, VALUE}
+        How shared arrays are pickled, see `sharedarray.memory.pickling`.
 
     Attributes
     ----------
@@ -94,19 +94,13 @@ class RemoteMap:
     schedule: RemoteSchedule
 
     def __init__(
-        self,
-        call: CrewMap,
-        schedule: type[RemoteSchedule],
-        token: str,
-        *,
-        is_value: bool,
+        self, call: CrewMap, schedule: type[RemoteSchedule], token: str, mode: str
     ) -> None:
         self.star = call.star
         self.number = call.number
         self.n_workers = call.n_workers
         self.token = token
-        self.is_value = is_value
-        mode = VALUE if is_value else REFERENCE
+        self.mode = mode
         pool = copy(call.pool)
         pool.trace = None  # is called in the coordinator
         func, self.has_pool = dumps(call.func, mode, call.pool)
@@ -223,7 +217,7 @@ def run_claim(remote: RemoteMap, sent: SentClaim) -> bytes | None:
         report = remote.report(sent)
         return b"" if report is None else _packed(report)
     except SharedArrayUnpickleError as error:
-        if not remote.is_value:
+        if remote.mode == REFERENCE:
             return None
         return _packed(Failure(error, text_of_traceback(error)))
     # Unpickling runs any code of the function and the items.
@@ -235,7 +229,7 @@ def run_claim(remote: RemoteMap, sent: SentClaim) -> bytes | None:
         flush_streams()
 
 
-def run_packed(key: tuple[str, bool], remote: bytes, sent: SentClaim) -> bytes | None:
+def run_packed(key: tuple[str, str], remote: bytes, sent: SentClaim) -> bytes | None:
     """Run a claim of a pickled map, which is sent with every claim but loaded once."""
     with _caching:
         loaded = _loaded.pop(key, None)
@@ -248,7 +242,7 @@ def run_packed(key: tuple[str, bool], remote: bytes, sent: SentClaim) -> bytes |
 
 
 # The maps of this process, the latest last; what their functions refer to lives as long.
-_loaded: OrderedDict[tuple[str, bool], RemoteMap] = OrderedDict()
+_loaded: OrderedDict[tuple[str, str], RemoteMap] = OrderedDict()
 _caching = threading.Lock()
 _MAX_LOADED = 2
 

@@ -204,8 +204,8 @@ class RemoteCrew(TaskCrew):
         super().__init__(call)
         self.token = uuid.uuid4().hex
         self._schedule = schedule
-        self._by_value: set[int] = set()
-        self._maps: dict[bool, RemoteMap] = {}
+        self._modes: dict[int, str] = {}  # of ranks that cannot reach shared memory
+        self._maps: dict[str, RemoteMap] = {}
 
     def _submit(self, remote: RemoteMap, sent: SentClaim, claim: Claim) -> Any:
         """Start a task, and return its future."""
@@ -217,12 +217,12 @@ class RemoteCrew(TaskCrew):
 
     def start(self, work: Work) -> None:
         """Pickle the map; tasks start with their claims."""
-        self._remote_map(is_value=False)
+        self._remote_map(REFERENCE)
 
-    def _remote_map(self, *, is_value: bool) -> RemoteMap:
-        if is_value not in self._maps:
+    def _remote_map(self, mode: str) -> RemoteMap:
+        if mode not in self._maps:
             try:
-                remote = RemoteMap(self._call, self._schedule, self.token, is_value=is_value)
+                self._maps[mode] = RemoteMap(self._call, self._schedule, self.token, mode)
             except KeyboardInterrupt:
                 raise
             except Exception as error:  # pickling runs any code of what the function refers to
@@ -230,23 +230,20 @@ class RemoteCrew(TaskCrew):
                     f"func cannot be sent to the workers: {error}. Closures and lambdas need "
                     "cloudpickle (pip install cloudpickle), and what they refer to must pickle"
                 ) from error
-            self._maps[is_value] = remote
-        return self._maps[is_value]
+        return self._maps[mode]
 
     def _send(self, rank: int, claim: Claim, before: tuple[int, ...]) -> None:
-        is_value = rank in self._by_value
-        packed = self._packed(claim, is_value=is_value)
-        sent = SentClaim(rank, packed, before, self._n_beside(rank))
+        mode = self._modes.get(rank, REFERENCE)
+        sent = SentClaim(rank, self._packed(claim, mode), before, self._n_beside(rank))
         try:
-            future = self._submit(self._remote_map(is_value=is_value), sent, claim)
+            future = self._submit(self._remote_map(mode), sent, claim)
         except Exception as error:
             if _is_death(error):
                 raise _death(rank, claim, error) from error
             raise
         self._watch(rank, PendingClaim(claim, future, before))
 
-    def _packed(self, claim: Claim, *, is_value: bool) -> bytes:
-        mode = VALUE if is_value else REFERENCE
+    def _packed(self, claim: Claim, mode: str) -> bytes:
         items: Any = claim.items
         if items is None:
             sequence = self._call.sequence
@@ -263,7 +260,7 @@ class RemoteCrew(TaskCrew):
 
     def _report(self, rank: int, pending: PendingClaim, reply: Any) -> Report | None:
         if reply is None:
-            self._by_value.add(rank)
+            self._modes[rank] = VALUE
             self._send(rank, pending.claim, pending.before)
             return None
         if not reply:  # another item of that process has failed, and its report is on the way
