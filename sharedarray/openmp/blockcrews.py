@@ -6,7 +6,7 @@ r"""The crews of a block: forked processes, or threads, beside the caller, which
     -------------------                         -----------------------
     fork()  ----------------------------------> fork() returns there too
     body, constructs                            body, constructs
-      waits: look() polls mutex or eventfd,
+      waits: until_readable() polls mutex or eventfd,
              sockets and sentinels
     gather()  <-- results, or a failure ------- leave(): send, os._exit
     end(): kill, reap, close
@@ -47,7 +47,7 @@ from sharedarray.openmp.team import CHECK_INTERVAL, Team, do_nothing
 from sharedarray.workers.blas import limited_threads
 from sharedarray.workers.crew import NextClaim, NothingYet, Report
 from sharedarray.workers.interrupts import signals_blocked
-from sharedarray.workers.primitives import TeamPrimitives
+from sharedarray.workers.primitives import TeamPrimitives, until_readable
 from sharedarray.workers.process import (
     DeathPipe,
     check_fork,
@@ -101,7 +101,7 @@ class BlockCrew(ProcessCrew):
 
     def _make_primitives(self, n_ranks: int, n_words: int) -> TeamPrimitives:
         self._primitives = TeamPrimitives(n_ranks, n_words)
-        self._primitives.look = self.look
+        self._primitives.until_readable = self.until_readable
         return self._primitives
 
     def fork(self) -> int:
@@ -146,7 +146,7 @@ class BlockCrew(ProcessCrew):
             if self._death_pipe is not None:
                 prepare_child(self._death_pipe)
             if self._primitives is not None:
-                self._primitives.look = None
+                self._primitives.until_readable = until_readable
             # The coordinator kills the ranks when it learns of a failure: until then they go on.
             self.team.on_stop = do_nothing
             self.team.on_check = do_nothing
@@ -172,7 +172,7 @@ class BlockCrew(ProcessCrew):
         finally:
             leave(exitcode)
 
-    def look(self, descriptor: int) -> None:
+    def until_readable(self, descriptor: int) -> None:
         """Wait until a descriptor is readable or a rank has sent or ended; raise for a failure."""
         self._poll.register(descriptor, select.POLLIN)
         try:
@@ -285,7 +285,7 @@ def run_in_threads(team: Team, live: Callable[[int], Any]) -> list[Any]:
         return _gathered(crew, team, lambda: contexts[0].run(live, 0))
     finally:
         try:
-            team.primitives.let_go()
+            team.primitives.release()
         finally:
             try:
                 crew.end()

@@ -39,23 +39,23 @@ class CrewMap(WorkerMap, Protocol):
 
 
 class Backend:
-    """A way to run workers: a class as it is, or an instance where it needs somebody's engine.
+    """A way to run workers: a class, or an instance that has an executor or a client.
 
     Attributes
     ----------
     name : str
-        By which a pool may be asked for it.
+        The name that `MapReduce` takes.
     is_parallel : bool
         Whether workers run beside the caller.
     primitives : callable
         Makes what the workers need to wait for each other.
     is_granting : bool
-        Whether the coordinator hands out the items of a sequence too, rather than the workers
-        claiming them.
+        Whether the coordinator grants the items of a sequence, too, rather than workers claiming
+        them.
     claim_cost : float
-        How many times as much a claim costs as one of threads; claims grow accordingly.
+        The cost of a claim, in claims of threads; claims grow accordingly.
     engine : object
-        What an instance runs on, and a map within must not wait for.
+        The executor or client of an instance, which a map within must not wait for.
     """
 
     name: ClassVar[str]
@@ -65,7 +65,7 @@ class Backend:
     engine: Any = None
     primitives: ClassVar[type[ProcessPrimitives] | type[ThreadPrimitives]]
 
-    # Of a class static methods, of an instance its own.
+    # Static methods of a class, or methods of an instance.
     default_np: Callable[[], int] = staticmethod(config.cpu_count)
     crew: Callable[[CrewMap], Crew]
 
@@ -74,13 +74,13 @@ class ProcessBackend(Backend):
     """Run workers in processes, forked when a map starts.
 
     A fork inherits everything: closures, lambdas, private arrays; nothing but results is pickled.
-    What a worker changes stays its own, except in shared arrays. A worker that dies ends the map
+    A worker's changes stay its own, except in shared arrays. A worker that dies ends the map
     with `WorkerDied`; workers die with the coordinator.
 
     Raises
     ------
     NotImplementedError
-        By the first map, on a platform without fork.
+        On the first map, on a platform without fork.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a coordinator needs of the workers of one map, whoever they are."""
+"""What a coordinator needs of the workers of one map, on any backend."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Crew", "NextClaim", "NothingYet", "Report", "SerialCrew", "Work"]
 Report = Results | Failure
 # Waits for the claim that the coordinator grants; None after the last one.
 NextClaim = Callable[[], Claim | None]
-# The life of a worker: from its rank to what it reports.
+# What a worker does: yields its reports.
 Work = Callable[[int, NextClaim], Iterator[Report]]
 
 
 class NothingYet(Exception):  # noqa: N818 - it is no error
-    """No worker had anything to report in the time given."""
+    """No report has come in time."""
 
 
 class Crew(Protocol):
@@ -40,10 +40,10 @@ class Crew(Protocol):
         """Give a worker its next claim; None ends its work."""
 
     def end(self) -> None:
-        """End the workers, wherever they are, and wait for them; once more does nothing."""
+        """End the workers, whatever they do, and wait for them; once more does nothing."""
 
     def abandon(self) -> None:
-        """Do what `end` must not have left out, where something came into it."""
+        """Do what must be done even if an interrupt has cut `end` short."""
 
 
 class SerialCrew:

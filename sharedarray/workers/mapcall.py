@@ -8,15 +8,15 @@
 
 Guarantees
     An iterator is asked for items in the coordinator, one claim for each worker ahead, and only
-    while no result waits to be handled. Of what is granted one by one, at most `window` claims are
-    ahead of their delivery. Whatever ends `run`, its workers end with it.
+    while no result waits to be handled. At most `window` granted claims are ahead of their
+    delivery. The workers end with `run`, whatever ends it.
 
 Assumptions
-    See `crew` for who runs, `worker` for what a worker does.
+    See `crew` for what runs the workers, `worker` for what one does.
 
 Ownership
-    The schedule belongs to the workers; everything else here, the iterator included, to the
-    coordinator. Worker processes have copies of it that they only read.
+    The schedule belongs to the workers, all else, the iterator included, to the coordinator.
+    Worker processes only read their copies.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from sharedarray.workers.worker import current_worker, next_size, reseed, run_wo
 
 __all__ = ["MapCall", "Span"]
 
-# Seconds that a claim may take to be fetched from an iterator, if it has one item at least.
-PATIENCE = 0.01
-# Items of an iterator, whose length nobody knows: one claim is at most a quarter of a worker's.
-MANY = 1 << 16
+# Seconds to fetch the items of a claim from an iterator, after the first one.
+FETCH_SECONDS = 0.01
+# Taken for the length of an iterator: a claim has at most a quarter of a worker's share.
+ITERATOR_LENGTH = 1 << 16
 
 
 class Span(NamedTuple):
-    """Who ran which items when: what `MapReduce` passes to `trace`.
+    """Which worker ran which items when: what `MapReduce` passes to `trace`.
 
     Attributes
     ----------
@@ -76,28 +76,28 @@ class MapCall:
     func, star, chunksize, timeout
         As for `MapReduce.map`.
     items : Sequence or Iterator
-        What `func` is called with.
+        The items.
     n_items : int or None
         The length of a sequence, read once.
     n_workers : int
         Workers, at least 1.
     backend : Backend
-        Who they are.
+        What runs them.
     is_lazy : bool
-        Whether results are fetched one by one, so that workers must not run far ahead.
+        Whether results are asked for one by one, so that workers must not run far ahead.
     number : tuple of int
-        What tells this map from all others of the pool, on any schedule.
+        The number of this map in its pool, the same in every run.
 
     Attributes
     ----------
     outer : Worker or None
-        In which this map runs.
+        The worker that this map runs in.
     engine : object
-        What it runs on, None for workers of our own.
+        See `Backend`.
     schedule : Schedule
         What the workers share.
     let_out : tuple of exception classes
-        What an item may raise without failing: it comes out as it is.
+        What comes out as it is when an item raises it.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class MapCall:
         self.outer = current_worker()
         self.engine = backend.engine
         self._backend = backend
-        # Longer than anybody waits is for ever, which every clock can count.
+        # 30 years are for ever; no clock counts much longer times.
         self._timeout = None if timeout is None or timeout >= 1e9 else float(timeout)
         self._began = time.monotonic()
         self._iterator = items if isinstance(items, Iterator) else None
@@ -148,21 +148,21 @@ class MapCall:
             for context in self._contexts:
                 context.run(config.inherit_share, self._share)
         self._n_done = 0
-        # Of granted claims: how many items they have; the size of the next one; who waits for one;
-        # how many claims are ahead of delivery, and which of them are only fetched so far.
+        # Of granted claims: the number of their items, the size of the next one, the ranks that
+        # wait for one, the number of those ahead of delivery, and those that are not granted yet.
         self._n_planned = 0
         self._size = chunksize or 1
         self._idle: deque[int] = deque(range(n_workers) if is_granted else ())
         self._window = 2 * n_workers if backend.is_parallel else 1
         self._n_ahead = 0
         self._fetched: deque[Claim] = deque()
-        # What workers are running: shared arrays in it must live until they have it.
+        # The claims that run: shared arrays in them must live until the workers have them.
         self._granted: dict[int, Claim] = {}
 
     # The coordinator's side.
 
     def run(self) -> Generator[Results]:
-        """Yield what the workers give, as it arrives.
+        """Yield the results, as they arrive.
 
         Raises
         ------
@@ -194,8 +194,7 @@ class MapCall:
                 raise
             warnings.warn(f"all results are there, but {death}", RuntimeWarning, stacklevel=3)
         finally:
-            # Ctrl-C may come before an end has begun, and then again before the next: what must not
-            # be left out is asked for twice, and does nothing the second time.
+            # Closed twice, see `interrupts`.
             try:
                 if crew is not None:
                     crew.end()
@@ -215,7 +214,7 @@ class MapCall:
         if self.schedule.is_granted:
             self._idle.append(rank)
             if self.chunksize is None and (self._backend.is_granting or self.n_items is not None):
-                n_left = MANY if self.n_items is None else self.n_items - self._n_planned
+                n_left = ITERATOR_LENGTH if self.n_items is None else self.n_items - self._n_planned
                 seconds = (results.ended - results.began) / self._backend.claim_cost
                 self._size = next_size(self._size, seconds, n_left // self.n_workers)
         if self.pool.trace is not None:
@@ -274,7 +273,7 @@ class MapCall:
     def _fetch(self) -> None:
         """Take the next claim from the iterator, if there is one."""
         items: list[Any] = []
-        latest = time.monotonic() + PATIENCE
+        latest = time.monotonic() + FETCH_SECONDS
         for item in islice(self._iterator or (), self._size):
             items.append(item)
             # What is there must not wait for what takes long to come.

@@ -1,4 +1,4 @@
-r"""What workers need to wait for each other: shared integers, a mutex with wake-up calls, a lock.
+r"""What workers need to wait for each other: shared integers, a mutex with wake-ups, a lock.
 
 ::
 
@@ -7,9 +7,9 @@ r"""What workers need to wait for each other: shared integers, a mutex with wake
                  that all inherit    eventfd for each worker
 
 Guarantees
-    Who holds the token of a pipe holds the mutex: there is one token, and a read of one byte gives
+    The holder of a pipe's token holds the mutex: there is one token, and a read of one byte gives
     it to one reader. A dead holder takes the token with it; the coordinator then ends the map, so
-    nobody waits for ever (`processes`). Nothing of this has a name.
+    no worker waits for ever (`processes`). Nothing of this has a name in the system.
 
 Assumptions
     Shared integers are aligned words of 64 bits, read and written in one piece.
@@ -35,7 +35,13 @@ from sharedarray.errors import StopProcessGroup
 from sharedarray.workers.interrupts import signals_blocked
 from sharedarray.workers.process import streams_kept
 
-__all__ = ["Primitives", "ProcessPrimitives", "TeamPrimitives", "ThreadPrimitives"]
+__all__ = [
+    "Primitives",
+    "ProcessPrimitives",
+    "TeamPrimitives",
+    "ThreadPrimitives",
+    "until_readable",
+]
 
 _TOKEN = b"t"
 
@@ -56,28 +62,28 @@ class Primitives(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
     def wait(self, rank: int) -> None:
-        """Give up the mutex until somebody calls `wake`; at most one thread of a rank."""
+        """Release the mutex until `wake` is called; at most one thread of a rank."""
 
     def wake(self, ranks: Iterable[int] | None = None) -> None:
-        """Wake all who wait, or at least these ranks; the caller has the mutex."""
+        """Wake all that wait, or at least these ranks; the caller has the mutex."""
 
     def enter(self, is_stopped: Callable[[], bool]) -> None:
-        """Wait until nobody is inside the critical block, then be."""
+        """Enter the critical block, once no other worker is inside."""
 
     def leave(self) -> None:
         """Leave the critical block."""
 
     def stop(self) -> None:
-        """Wake all who wait, wherever, to see that the map has stopped."""
+        """Wake all that wait, here or in `enter`, to see that the map has stopped."""
 
-    def let_go(self) -> None:
-        """Give up the mutex where an interrupt has come between taking it and what gives it up."""
+    def release(self) -> None:
+        """Release the mutex where an interrupt has left this thread with it."""
 
     def close(self) -> None:
-        """Give back what the kernel keeps."""
+        """Free what the kernel keeps."""
 
     def reaches_here(self) -> bool:
-        """Return whether this process is one of those that the primitives work for."""
+        """Return whether the primitives work in this process."""
 
 
 class ThreadPrimitives:
@@ -96,22 +102,22 @@ class ThreadPrimitives:
         with suppress(RuntimeError):  # an interrupt in `wait` has left it unlocked
             self._changed.release()
 
-    def let_go(self) -> None:
-        """Give up the mutex where an interrupt has come between taking it and what gives it up."""
+    def release(self) -> None:
+        """Release the mutex where an interrupt has left this thread with it."""
         with suppress(RuntimeError):  # this thread does not have it
             while True:
                 self._changed.release()
 
     def wait(self, rank: int) -> None:
-        """Give up the mutex until somebody calls `wake`."""
+        """Release the mutex until `wake` is called."""
         self._changed.wait()
 
     def wake(self, ranks: Iterable[int] | None = None) -> None:
-        """Wake all who wait."""
+        """Wake all that wait."""
         self._changed.notify_all()
 
     def enter(self, is_stopped: Callable[[], bool]) -> None:
-        """Wait until nobody is inside the critical block, then be."""
+        """Enter the critical block, once no other worker is inside."""
         with self._changed:
             while self._is_inside:
                 if is_stopped():
@@ -126,7 +132,7 @@ class ThreadPrimitives:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Wake all who wait, here and for the critical block."""
+        """Wake all that wait, here or in `enter`."""
         if self.reaches_here():
             with self._changed:
                 self._changed.notify_all()
@@ -143,24 +149,20 @@ class ProcessPrimitives:
     """For forked children of the process that makes it."""
 
     def __init__(self, n_workers: int, n_words: int) -> None:
-        # Signals are held back, so that no interrupt loses a descriptor.
         with signals_blocked(), streams_kept():
-            self._make(n_workers, n_words)
-
-    def _make(self, n_workers: int, n_words: int) -> None:
-        # The words of the schedule, and one for each worker: whether it waits for a wake-up call.
-        try:
-            self._page = memoryview(mmap.mmap(-1, 8 * (n_words + n_workers))).cast("q")
-        except OSError as error:
-            if error.errno != errno.ENOMEM:
-                raise
-            raise MemoryError("not enough memory for a page of counters") from error
-        self._words = self._page[:n_words]
-        self.words: MutableSequence[int] = self._words  # type: ignore[assignment]
-        self._is_waiting = self._page[n_words:]
-        self._mutex = _token()
-        self._critical = _token()
-        self._bells = [_bell() for _ in range(n_workers)]
+            # The words, and one for each worker: whether it waits to be woken.
+            try:
+                self._page = memoryview(mmap.mmap(-1, 8 * (n_words + n_workers))).cast("q")
+            except OSError as error:
+                if error.errno != errno.ENOMEM:
+                    raise
+                raise MemoryError("not enough memory for a page of counters") from error
+            self._words = self._page[:n_words]
+            self.words: MutableSequence[int] = self._words  # type: ignore[assignment]
+            self._is_waiting = self._page[n_words:]
+            self._mutex = _token()
+            self._critical = _token()
+            self._wakeups = [_wakeup() for _ in range(n_workers)]
 
     def __enter__(self) -> object:
         return os.read(self._mutex[0].number, 1)
@@ -169,21 +171,21 @@ class ProcessPrimitives:
         os.write(self._mutex[1].number, _TOKEN)
 
     def wait(self, rank: int) -> None:
-        """Give up the mutex until somebody calls `wake`; at most one thread of a rank."""
+        """Release the mutex until `wake` is called; at most one thread of a rank."""
         self._is_waiting[rank] = 1
         self.__exit__()
-        os.read(self._bells[rank][0].number, 8)
+        os.read(self._wakeups[rank][0].number, 8)
         self.__enter__()
 
     def wake(self, ranks: Iterable[int] | None = None) -> None:
-        """Wake all who wait, or those of these ranks who do."""
-        for rank in range(len(self._bells)) if ranks is None else ranks:
+        """Wake all that wait, or those of these ranks that do."""
+        for rank in range(len(self._wakeups)) if ranks is None else ranks:
             if self._is_waiting[rank]:
                 self._is_waiting[rank] = 0
-                os.write(self._bells[rank][1].number, (1).to_bytes(8, "little"))
+                os.write(self._wakeups[rank][1].number, (1).to_bytes(8, "little"))
 
     def enter(self, is_stopped: Callable[[], bool]) -> None:
-        """Wait until nobody is inside the critical block, then be."""
+        """Enter the critical block, once no other worker is inside."""
         os.read(self._critical[0].number, 1)
 
     def leave(self) -> None:
@@ -191,24 +193,24 @@ class ProcessPrimitives:
         os.write(self._critical[1].number, _TOKEN)
 
     def stop(self) -> None:
-        """Do nothing: the coordinator kills those who wait."""
+        """Do nothing: the coordinator kills those that wait."""
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Do nothing: likewise."""
 
     def close(self) -> None:
-        """Give back the page and the descriptors of this process; its children keep theirs."""
+        """Free the page and the descriptors of this process; its children keep theirs."""
         for view in (self._words, self._is_waiting, self._page):
             view.release()
         with signals_blocked():
-            for ends in (self._mutex, self._critical, *self._bells):
+            for ends in (self._mutex, self._critical, *self._wakeups):
                 for end in ends:
                     end.close()
-            # Their objects end here too: an interrupt in that would be lost.
-            del ends, end, self._mutex, self._critical, self._bells
+            # Their finalizers run here, too, where no interrupt is lost.
+            del ends, end, self._mutex, self._critical, self._wakeups
 
     def reaches_here(self) -> bool:
-        """Return true: whoever has it has inherited it."""
+        """Return true: a process that has it has inherited it."""
         return True
 
 
@@ -217,19 +219,18 @@ class TeamPrimitives(ProcessPrimitives):
 
     Attributes
     ----------
-    look : callable or None
-        In the coordinator: called with a descriptor that is to become readable; returns when that
-        or something else has happened, and raises where it makes no sense to go on waiting. Nobody
-        looks in a child: its coordinator ends it.
+    until_readable : callable
+        Called with a descriptor to wait for; may return before it is readable. In the coordinator
+        one that raises when a rank has failed or died; children just wait, until they are killed.
     """
 
     def __init__(self, n_workers: int, n_words: int) -> None:
         super().__init__(n_workers, n_words)
-        self.look: Callable[[int], None] | None = None
+        self.until_readable: Callable[[int], None] = until_readable
         self._has_token = False
-        # Between a look that finds the token and the read another process may take it, and die.
+        # Between a poll that finds the token and the read another process may take it, and die.
         os.set_blocking(self._mutex[0].number, False)
-        os.set_blocking(self._bells[0][0].number, False)
+        os.set_blocking(self._wakeups[0][0].number, False)
 
     def __enter__(self) -> object:
         self._read(self._mutex[0].number, 1)
@@ -237,15 +238,15 @@ class TeamPrimitives(ProcessPrimitives):
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._has_token:  # and not where a look in `wait` has raised
+        if self._has_token:  # and not where `until_readable` has raised in `wait`
             self._has_token = False
             super().__exit__()
 
     def wait(self, rank: int) -> None:
-        """Give up the mutex until somebody calls `wake`; at most one thread of a rank."""
+        """Release the mutex until `wake` is called; at most one thread of a rank."""
         self._is_waiting[rank] = 1
         self.__exit__()
-        self._read(self._bells[rank][0].number, 8)
+        self._read(self._wakeups[rank][0].number, 8)
         self.__enter__()
 
     def _read(self, number: int, nbytes: int) -> bytes:
@@ -253,10 +254,11 @@ class TeamPrimitives(ProcessPrimitives):
             try:
                 return os.read(number, nbytes)
             except BlockingIOError:
-                (self.look or _until_readable)(number)
+                self.until_readable(number)
 
 
-def _until_readable(number: int) -> None:
+def until_readable(number: int) -> None:
+    """Wait until a descriptor is readable."""
     poll = select.poll()  # select.select takes no numbers above 1023
     poll.register(number, select.POLLIN)
     poll.poll()
@@ -269,8 +271,8 @@ def _token() -> tuple[Descriptor, Descriptor]:
     return read, write
 
 
-def _bell() -> tuple[Descriptor, Descriptor]:
-    """Return what is read to wait, and written to wake."""
+def _wakeup() -> tuple[Descriptor, Descriptor]:
+    """Return the descriptors that are read to wait and written to wake."""
     if not hasattr(os, "eventfd"):
         return pipe()
     both = opened(os.eventfd, 0, os.EFD_CLOEXEC)

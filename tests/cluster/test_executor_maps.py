@@ -166,7 +166,7 @@ def test_imap_is_lazy(pool):
 
 def test_slow_iterator_is_not_waited_for(backend, monkeypatch):
     spans = []
-    monkeypatch.setattr(mapcall, "PATIENCE", 0)
+    monkeypatch.setattr(mapcall, "FETCH_SECONDS", 0)
     assert MapReduce(backend, trace=spans.append).map(abs, iter(range(50))) == list(range(50))
     assert len(spans) == 50
 
