@@ -33,8 +33,7 @@ class ExecutorBackend(TaskBackend):
     ----------
     executor : concurrent.futures.Executor
         Of any kind: `ProcessPoolExecutor`, `ThreadPoolExecutor`, loky's, mpi4py's
-        `MPIPoolExecutor`, that of `client.get_executor()` of Dask. It stays the caller's, who shuts
-        it down.
+        `MPIPoolExecutor`, that of `client.get_executor()` of Dask. The caller shuts it down.
 
     Raises
     ------

@@ -13,8 +13,8 @@ Guarantees
     ones of that rank.
 
 Assumptions
-    The engine calls back when a task has ended, whatever has ended it. It belongs to the caller,
-    who shuts it down; tasks that run are left to end.
+    The engine calls back when a task has ended, whatever has ended it. It belongs to the caller
+    and is not shut down here; tasks that run are left to end.
 """
 
 from __future__ import annotations

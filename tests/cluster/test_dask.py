@@ -77,7 +77,7 @@ def test_critical_keeps_the_others_out(pool, guarded):
 
     def add():
         value = total[0]
-        # Whoever is alone in here waits in vain for another; if one comes, both have read.
+        # A worker that is alone in here waits in vain for the other; if it comes, both have read.
         meeting[pool.local.rank] += 1
         deadline = time.monotonic() + (0.02 if guarded else 5)
         while time.monotonic() < deadline and meeting.min() == 0:
@@ -218,7 +218,7 @@ def test_cancelled_tasks_do_not_start(pool, client):  # noqa: F811
     assert n_ran < 200
 
 
-def test_task_that_somebody_cancels_is_told(pool, client):  # noqa: F811
+def test_task_cancelled_by_another_is_told(pool, client):  # noqa: F811
     held = sharedarray.zeros(1, int)
 
     def hold(_):

@@ -15,7 +15,7 @@ def pool(cluster_pool):  # noqa: F811
 
 @pytest.fixture
 def elsewhere(client):  # noqa: F811
-    """Let one of the workers be as if it was on another machine: nobody's memory is reached."""
+    """Let one worker reach no other's memory, as if it was on another machine."""
     client.wait_for_workers(2)
     address = sorted(client.scheduler_info(n_workers=-1)["workers"])[1]
 

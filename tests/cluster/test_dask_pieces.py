@@ -171,7 +171,7 @@ def test_a_file_is_gone_with_the_last_piece_of_it(in_worker):
     assert first.piece(0)[0].values.tolist() == [0, 1, 2]
 
 
-def test_nobody_can_change_what_is_in_a_file(in_worker):
+def test_files_cannot_be_changed(in_worker):
     pieces = cut_up(block())
     (part,) = pieces.piece(3)
     with pytest.raises(ValueError, match="read-only"):
