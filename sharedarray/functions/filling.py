@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray.functions.common import numpy_errors, pool_for
+from sharedarray.functions.pools import numpy_errors, pool_for
 from sharedarray.memory import pages
 from sharedarray_ops import elementwise
 
