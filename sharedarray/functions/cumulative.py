@@ -1,4 +1,4 @@
-"""cumsum and cumprod, as functions, as methods and through NumPy."""
+"""cumsum and cumprod."""
 
 from __future__ import annotations
 
@@ -29,42 +29,21 @@ def cumsum(
     *,
     pool: Pool | None = None,
 ) -> Any:
-    """Return the cumulative sums of an array, to the same bits as `numpy.cumsum`.
+    """Return the cumulative sums of an array as a SharedArray, to the same bits as `numpy.cumsum`.
 
     Parameters
     ----------
-    a : array_like
-        Any shape and dtype that `numpy.cumsum` takes.
-    axis : int, optional
-        Along which to add. Default: the elements in C order.
-    dtype, out
-        As for `numpy.cumsum`.
+    a, axis, dtype, out
+        As for `numpy.cumsum`; masked arrays are refused.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
-
-    Returns
-    -------
-    SharedArray
-        Of the shape of `a`, or ``(a.size,)``; `out` where it is given. What `numpy.cumsum` returns
-        where the dtype has Python objects.
-
-    Raises
-    ------
-    AxisError, TypeError, ValueError
-        Where `numpy.cumsum` raises them.
-    TypeError
-        For masked arrays.
-
-    See Also
-    --------
-    sum, cumprod
+        The workers. Default: `get_num_workers()` threads.
 
     Notes
     -----
-    In parallel, from 2,097,152 elements, in the default result dtype: bool and integers, in two
-    passes; floats and complex numbers along an axis of several, line by line, since NumPy adds the
-    elements of a line one after the other. See `sharedarray_ops.reduce.scan`.
-    Extra memory: none besides the result; as much once more where `out` is given.
+    Parallel from 2,097,152 elements, without `dtype` and `out`: bool and integers, in two passes;
+    floats and complex numbers along an axis of several, line by line, since NumPy adds the elements
+    of a line one after the other. See `sharedarray_ops.reduce.scan`.
+    Extra memory: none besides the result.
 
     Examples
     --------
@@ -84,39 +63,18 @@ def cumprod(
     *,
     pool: Pool | None = None,
 ) -> Any:
-    """Return the cumulative products of an array, to the same bits as `numpy.cumprod`.
+    """Return the cumulative products as a SharedArray, to the same bits as `numpy.cumprod`.
 
     Parameters
     ----------
-    a : array_like
-        Any shape and dtype that `numpy.cumprod` takes.
-    axis : int, optional
-        Along which to multiply. Default: the elements in C order.
-    dtype, out
-        As for `numpy.cumprod`.
+    a, axis, dtype, out
+        As for `numpy.cumprod`; masked arrays are refused.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
-
-    Returns
-    -------
-    SharedArray
-        Of the shape of `a`, or ``(a.size,)``; `out` where it is given. What `numpy.cumprod` returns
-        where the dtype has Python objects.
-
-    Raises
-    ------
-    AxisError, TypeError, ValueError
-        Where `numpy.cumprod` raises them.
-    TypeError
-        For masked arrays.
-
-    See Also
-    --------
-    prod, cumsum
+        The workers. Default: `get_num_workers()` threads.
 
     Notes
     -----
-    In parallel as `cumsum`.
+    Parallel as `cumsum`.
 
     Examples
     --------
@@ -142,22 +100,16 @@ def _accumulated(
     source = plain(a)
     if dtype is None and source.dtype.kind in "biufc":
         if pays(source.size, MIN_CUMULATIVE):
-            made = _large(function, ufunc, source, axis, pool)
-        else:
-            made = _small(function, source, axis)
-        if made is not None:
-            return made
+            result = _large(function, ufunc, source, axis, pool)
+            if result is not None:
+                return result
+        elif source.ndim == 1 and (axis is None or (type(axis) is int and axis in (0, -1))):
+            # The layout of the result is known: it needs no copy.
+            result = new_array(np.empty(source.size, _result_dtype(source.dtype)))
+            function(source, axis, out=result.view(np.ndarray))
+            return result
     result = function(source, axis, dtype)
     return creation.asarray(result) if not result.dtype.hasobject else result
-
-
-def _small(function: Callable[..., Any], a: NDArray[Any], axis: Any) -> SharedArray | None:
-    """Return the accumulated array without a copy, None where its layout has to be found first."""
-    if a.ndim != 1 or not (axis is None or (type(axis) is int and axis in (0, -1))):
-        return None
-    result = new_array(np.empty(a.size, _result_dtype(a.dtype)))
-    function(a, axis, out=result.view(np.ndarray))
-    return result
 
 
 def _result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -170,20 +122,19 @@ def _result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def _large(
     function: Callable[..., Any], ufunc: np.ufunc, a: NDArray[Any], axis: Any, pool: Pool | None
 ) -> SharedArray | None:
-    """Return the accumulated array, None where NumPy has to tell it or to refuse."""
+    """Return the accumulated array, None where NumPy has to do it or to refuse."""
     dtype = _result_dtype(a.dtype)
     if axis is not None and (type(axis) is not int or not -a.ndim <= axis < a.ndim):
         return None
-    along: int = 0 if axis is None else axis
     result = creation.empty(a.size, dtype) if axis is None else creation.empty_like(a, dtype)
-    room, touch, done = result.view(np.ndarray), pages.populator(result), True
-    is_line = axis is None or a.size == a.shape[along]
+    room, touch, is_done = result.view(np.ndarray), pages.populator(result), False
     with numpy_errors():
-        if is_line and a.dtype.kind in "biu":
+        if axis is not None and a.size > a.shape[axis]:
+            is_done = scan.accumulate_lines(ufunc, a, axis, room, pool_for(pool), touch)
+        elif a.dtype.kind in "biu":
             line = a.reshape(-1)
             scan.accumulate_line(ufunc, line, room.reshape(-1), pool_for(pool), touch)
-        elif not is_line:
-            done = scan.accumulate_lines(ufunc, a, along, room, pool_for(pool), touch)
-    if not done or (is_line and a.dtype.kind not in "biu"):
+            is_done = True
+    if not is_done:
         function(a, axis, out=room)
     return result

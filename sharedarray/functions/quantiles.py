@@ -1,4 +1,9 @@
-"""median, percentile and quantile, as functions and through NumPy."""
+"""median, percentile and quantile.
+
+NumPy's own code runs, whatever its version, with less to do: of a whole array it is given a
+`RankedArray`, which finds the elements of the ranks that the code asks for; along axes, each worker
+calls it on lanes of its own.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,6 @@ from sharedarray_ops.sort import selecting
 
 __all__ = ["median", "percentile", "quantile"]
 
-
 _Function = Callable[..., Any]
 
 
@@ -38,39 +42,19 @@ def median(
 
     Parameters
     ----------
-    a : array_like
-        Any shape and dtype that `numpy.median` takes.
-    axis : int or tuple of int, optional
-        Axes to compute it along. Default: all.
-    out, keepdims
+    a, axis, out, keepdims
         As for `numpy.median`.
     overwrite_input : bool, default False
         Whether `a` may be changed; it is where NumPy does the work.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
-
-    Returns
-    -------
-    scalar or ndarray
-        What `numpy.median` returns, bit for bit, for any number of workers; only the sign and the
-        payload of a NaN may differ.
-
-    Raises
-    ------
-    AxisError, TypeError, ValueError
-        Where `numpy.median` raises them.
-
-    See Also
-    --------
-    percentile, quantile
+        The workers. Default: `get_num_workers()` threads.
 
     Notes
     -----
-    In parallel: medians of all elements of one-dimensional or contiguous arrays of bool, integers,
-    float16 to float64 and timedelta64, and those along other axes, whose lanes are shared out, if
-    there is no `out`. From 65,536 elements in the caller, from 524,288 by the workers.
-    `sharedarray_ops.sort.selecting` finds the middle elements; NumPy's own code does the rest.
-    Where the middle is zero and there are zeros of both signs, NumPy does all of it.
+    Of all elements of one-dimensional or contiguous arrays of bool, integers, float16 to float64
+    and timedelta64, and along other axes, if there is no `out`: from 65,536 elements in the caller,
+    from 524,288 parallel. `sharedarray_ops.sort.selecting` finds the middle elements. Where the
+    middle is zero and there are zeros of both signs, NumPy does all of it.
     Extra memory: little; room for a copy of `a` is taken, and few of its pages are touched.
 
     Examples
@@ -79,8 +63,7 @@ def median(
     >>> sharedarray.median(sharedarray.arange(100_000))
     np.float64(49999.5)
     """
-    options = {"keepdims": keepdims}
-    return _quantiles(np.median, a, (), axis, out, overwrite_input, options, pool)
+    return _quantiles(np.median, pool, a, (), axis, out, overwrite_input, keepdims=keepdims)
 
 
 @implements(np.percentile)
@@ -101,35 +84,17 @@ def percentile(
 
     Parameters
     ----------
-    a : array_like of real numbers
-        Any shape.
-    q : array_like of float
-        Percentages, from 0 to 100.
-    axis, out, overwrite_input, method, keepdims, weights
+    a, q, axis, out, overwrite_input, method, keepdims, weights
         As for `numpy.percentile`.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
+        The workers. Default: `get_num_workers()` threads.
     **kwargs
         What the running NumPy takes besides: ``interpolation`` up to NumPy 2.3.
 
-    Returns
-    -------
-    scalar or ndarray
-        What `numpy.percentile` returns, see `median`.
-
-    Raises
-    ------
-    AxisError, TypeError, ValueError
-        Where `numpy.percentile` raises them.
-
-    See Also
-    --------
-    median, quantile
-
     Notes
     -----
-    As for `median`, with every `method`; with `weights` NumPy does the work. Where the elements of
-    more than eight ranks far apart are wanted, a parallel sort of a copy finds them.
+    Parallel as `median`, with every `method`; not with `weights`. Where the elements of more than
+    eight ranks far apart are wanted, a parallel sort of a copy finds them.
 
     Examples
     --------
@@ -137,8 +102,8 @@ def percentile(
     >>> sharedarray.percentile([1, 2, 3, 4, 5], [25, 50])
     array([2., 3.])
     """
-    options = {"keepdims": keepdims, "method": method, "weights": weights, **kwargs}
-    return _quantiles(np.percentile, a, (q,), axis, out, overwrite_input, options, pool)
+    options = {"method": method, "keepdims": keepdims, "weights": weights, **kwargs}
+    return _quantiles(np.percentile, pool, a, (q,), axis, out, overwrite_input, **options)
 
 
 @implements(np.quantile)
@@ -159,34 +124,16 @@ def quantile(
 
     Parameters
     ----------
-    a : array_like of real numbers
-        Any shape.
-    q : array_like of float
-        Probabilities, from 0 to 1.
-    axis, out, overwrite_input, method, keepdims, weights
+    a, q, axis, out, overwrite_input, method, keepdims, weights
         As for `numpy.quantile`.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
+        The workers. Default: `get_num_workers()` threads.
     **kwargs
         What the running NumPy takes besides: ``interpolation`` up to NumPy 2.3.
 
-    Returns
-    -------
-    scalar or ndarray
-        What `numpy.quantile` returns, see `median`.
-
-    Raises
-    ------
-    AxisError, TypeError, ValueError
-        Where `numpy.quantile` raises them.
-
-    See Also
-    --------
-    median, percentile
-
     Notes
     -----
-    As for `percentile`.
+    Parallel as `percentile`.
 
     Examples
     --------
@@ -194,19 +141,19 @@ def quantile(
     >>> sharedarray.quantile([1, 2, 3, 4, 5], 0.25)
     np.float64(2.0)
     """
-    options = {"keepdims": keepdims, "method": method, "weights": weights, **kwargs}
-    return _quantiles(np.quantile, a, (q,), axis, out, overwrite_input, options, pool)
+    options = {"method": method, "keepdims": keepdims, "weights": weights, **kwargs}
+    return _quantiles(np.quantile, pool, a, (q,), axis, out, overwrite_input, **options)
 
 
 def _quantiles(
     function: _Function,
+    pool: Pool | None,
     a: Any,
     q: tuple[Any, ...],
     axis: Any,
     out: Any,
     overwrite_input: bool,
-    options: dict[str, Any],
-    pool: Pool | None,
+    **options: Any,
 ) -> Any:
     """Call NumPy's function on what stands for the array, or on its lanes, or on itself."""
     check_pool(pool)
@@ -233,24 +180,17 @@ def _quantiles(
 
 def _axes(a: Any, axis: Any, weights: Any) -> tuple[int, ...] | None:
     """Return the axes to reduce where there is a parallel way, else None."""
-    if (
-        type(a) not in (np.ndarray, np.memmap)
-        or not pays(a.size, MIN_QUANTILE)
-        or weights is not None
-    ):
+    if type(a) not in (np.ndarray, np.memmap) or not pays(a.size, MIN_QUANTILE):
         return None
-    if not selecting.is_selectable(a.dtype):
+    if weights is not None or not selecting.is_selectable(a.dtype):
         return None
     try:
         axes: tuple[int, ...] = np.lib.array_utils.normalize_axis_tuple(
-            tuple(range(a.ndim)) if axis is None else axis, a.ndim
+            range(a.ndim) if axis is None else axis, a.ndim
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # which NumPy will raise
         return None
     return axes if len(axes) < a.ndim or a.ndim == 1 or a.flags.forc else None
-
-
-# All elements
 
 
 class _NotRankedError(Exception):
@@ -296,10 +236,9 @@ class _Order:
 class RankedArray(np.ndarray):
     """Stand for an array of which NumPy's quantiles look at elements of some ranks only.
 
-    It has the shape and the dtype, but no elements. When it is partitioned, it finds the elements
-    of the ranks, and it gives these only. So NumPy's own code chooses the ranks, interpolates, and
-    deals with NaN, `out` and bad arguments, whatever its version. Anything else that it might do
-    with the elements is an error.
+    It has the shape and the dtype, but no elements: partitioned, it finds the elements of the
+    ranks, and gives these only. So NumPy's own code chooses the ranks, interpolates, and deals with
+    NaN, `out` and bad arguments. Anything else that it might do with the elements is an error.
     """
 
     _order: _Order
@@ -339,7 +278,7 @@ class RankedArray(np.ndarray):
         return RankedArray((self.size,), self._order)
 
     def partition(self, kth: Any, *args: Any, **kwargs: Any) -> None:
-        """Find the elements of the wanted ranks, but for the first, which is rarely looked at."""
+        """Find the elements of the wanted ranks, but for the first, which is rarely read."""
         ranks = np.unique(np.asarray(kth) % self.size)
         self._order.find(ranks[ranks > 0] if ranks.size > 1 else ranks)
 
@@ -357,9 +296,6 @@ class RankedArray(np.ndarray):
         return np.take(
             values.reshape(-1), np.arange(values.size).reshape(np.shape(indices)), 0, out
         )
-
-
-# Lanes
 
 
 def _by_lanes(

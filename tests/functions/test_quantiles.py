@@ -311,8 +311,8 @@ def test_numpy_does_what_the_stand_in_cannot(monkeypatch):
         return np.sort(a)[3]
 
     for function in (strange, lambda a, *args, **kwargs: np.asarray(a).max()):
-        options = {"keepdims": False}
-        result = quantiles._quantiles(function, a, (), None, None, False, options, UnorderedPool(2))
+        pool = UnorderedPool(2)
+        result = quantiles._quantiles(function, pool, a, (), None, None, False, keepdims=False)
         assert result == function(a)
 
 
