@@ -1,33 +1,54 @@
-"""Calls that run beside their caller, in a process or in a thread of their own.
+r"""Calls that run beside their caller, in a process or in a thread of their own.
 
-See `backgroundchild` for the process and `threads` for the thread.
+::
+
+    caller                                     child
+    ------                                     -----
+    background(f, ...)  --- fork ---------->   work: f(...)
+    ...                                        result --small--> socket: frame
+    collect() <-- poll: socket, sentinel              \-large--> memfd, passed with the frame
+                       frames -> outcome       os._exit, waited for or not
+    collect_ended(), before the next one is started
+
+Guarantees
+    A child never waits for its caller: what does not fit into the socket lies in a memfd. However a
+    child ends, `wait` tells. An interrupt ends the wait alone: reading and unpickling are done with
+    signals held back, so that nothing is lost and the next wait goes on. A child lives as long as
+    its process, not as the thread that has started it, and is killed with the process.
+
+Assumptions
+    See `processes` and `transport`: one worker, one report. See `threads` for calls in threads.
+
+Ownership
+    A child is in `_running` until its outcome is there; handles may be dropped before. The holder
+    of a child's `_waiting` alone polls, the holder of both locks alone closes its descriptors;
+    `_state` is enough to kill it.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextvars import Context, copy_context
 from numbers import Real
+from threading import Lock
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
-from sharedarray import config
+from sharedarray import config, forks
+from sharedarray.errors import WorkerDied
 from sharedarray.workers.arguments import check_func, check_timeout
-from sharedarray.workers.backgroundchild import (
-    BackgroundChild,
-    collect_ended,
-    exception_of,
-    outcome_of,
-    started,
-)
-from sharedarray.workers.crew import NextClaim, Report
-from sharedarray.workers.processes import MAX_TIMEOUT
-from sharedarray.workers.reports import Failure
+from sharedarray.workers.crew import NextClaim, NothingYet, Report, worker_exception
+from sharedarray.workers.interrupts import call_into, signals_blocked
+from sharedarray.workers.process import check_fork
+from sharedarray.workers.processes import MAX_TIMEOUT, ProcessCrew
+from sharedarray.workers.reports import Failure, Results, text_of_traceback
 from sharedarray.workers.threads import ThreadCrew
-from sharedarray.workers.worker import Worker
+from sharedarray.workers.worker import Worker, reseed
 
 __all__ = ["BackgroundProcess", "BackgroundThread", "background", "background_by_thread"]
 
@@ -35,16 +56,143 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class _Child(ProcessCrew):
+    """The process of one call.
+
+    Once it has ended, `outcome` is what the call has returned and what it has raised. The first
+    wait has to give the `warning`.
+    """
+
+    def __init__(self) -> None:
+        check_fork()
+        seed = int.from_bytes(os.urandom(16), "little")
+        super().__init__(1, lambda rank: None, lambda rank: reseed(seed, (rank,)))
+        self.outcome: tuple[Any, BaseException | None] | None = None
+        self.is_cancelled = False
+        self.warning: Warning | None = None
+        self._report: Report | None = None
+        self._is_unwanted = False
+        self._waiting = Lock()
+        self._state = Lock()
+
+    def collect(self, timeout: float | None) -> bool:
+        """Wait until the outcome is there, and return whether it is."""
+        if self.outcome is not None:
+            return True
+        if os.getpid() != self._owner:
+            raise RuntimeError("a background call belongs to the process that has started it")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        taken: list[bool] = []
+        try:
+            call_into(taken, self._waiting.acquire, timeout != 0, timeout or -1)
+            while taken[0] and self.outcome is None and self._happens_before(deadline):
+                self._take()
+        finally:
+            if taken and taken[0]:  # without a call: an interrupt after one would skip the release
+                self._waiting.release()
+        return self.outcome is not None
+
+    def _happens_before(self, deadline: float | None) -> bool:
+        """Wait until the child has sent something or ended, and return whether it has."""
+        seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._has_sentinels:  # its end is enough: it never waits for the caller
+            return self._members[0].process.ends_within(math.inf if seconds is None else seconds)
+        return bool(self._poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
+
+    def _take(self) -> None:
+        """Take what is there of the report and of the end."""
+        with signals_blocked(), self._state:
+            try:
+                while self.outcome is None:
+                    if not self._has_sentinels:  # its end is what `_happens_before` has seen
+                        self._retire(self._members[0])
+                    received = self.receive(0)
+                    if received is None:
+                        self._conclude(None)
+                    else:
+                        self._report = received[1]
+            except NothingYet:
+                pass
+            except WorkerDied as death:
+                self._conclude(death)
+            except BaseException as error:  # no room for its descriptors; unpickling runs any code
+                self._report = Failure(error, text_of_traceback(error))
+                self._conclude(None)
+
+    def _conclude(self, death: WorkerDied | None) -> None:
+        """Set the outcome by the report and the death, and free all."""
+        report = self._report
+        outcome: tuple[Any, BaseException | None]
+        if isinstance(report, Results):
+            outcome = report.values[0], None
+            if death is not None and not self._is_unwanted:
+                self.warning = RuntimeWarning(f"the result is there, but {death}")
+        elif isinstance(report, Failure):
+            outcome = None, worker_exception(report)
+            self.warning = report.warning
+        elif self._is_unwanted:
+            outcome = None, CancelledError()
+            self.is_cancelled = True
+        else:
+            outcome = None, death
+        self._report = None
+        self.end()
+        _running.discard(self)
+        self.outcome = outcome
+
+    def cancel(self) -> bool:
+        """Kill the process where it has not ended, and return whether that is what ended it."""
+        if not self.collect(0):
+            with self._state:
+                self._is_unwanted = True
+                for member in self._members:
+                    member.process.kill()
+            self.collect(None)
+        return self.is_cancelled
+
+
+# Children without an outcome. Those of its parent are not a forked child's own.
+_running: set[_Child] = set()
+forks.on_fork(in_child=_running.clear)
+
+
+def _started(function: Callable[[], Any]) -> _Child:
+    """Return a new child that calls a function, or leave nothing behind."""
+
+    def work(rank: int, next_claim: NextClaim) -> Iterator[Report]:
+        yield _report_of(function)
+
+    for ended in list(_running):  # so that the kernel forgets them
+        ended.collect(0)
+    child = _Child()
+    try:
+        child.start(work)
+        _running.add(child)
+    except BaseException:  # Ctrl-C included
+        child.end()
+        _running.discard(child)
+        raise
+    return child
+
+
+def _report_of(function: Callable[[], Any]) -> Results | Failure:
+    began = time.perf_counter()
+    try:
+        return Results(0, [function()], began, time.perf_counter())
+    except BaseException as error:  # the worker's boundary: SystemExit is reported, too
+        return Failure(error, text_of_traceback(error))
+
+
 class _Handle(Generic[T]):
     """What both kinds of calls have in common."""
 
-    # Until there is something to wait for.
+    # Until `_expect`.
     _is_waited_for = True
     _name = ""
     _owner = 0
 
     def _expect(self, function: Callable[..., T]) -> None:
-        """Note that somebody has to wait."""
+        """Note that the call has to be waited for."""
         self._name = getattr(function, "__qualname__", repr(function))
         self._owner = os.getpid()
         self._is_waited_for = False
@@ -78,7 +226,7 @@ class BackgroundProcess(_Handle[T]):
     """
 
     def __init__(self) -> None:
-        self._child: BackgroundChild | None = None
+        self._child: _Child | None = None
         self._value: Any = None  # where there is no child: of debug mode
 
     def wait(self, timeout: float | None = None) -> T:
@@ -209,8 +357,8 @@ def background(
     Parameters
     ----------
     function : callable
-        Any callable, closures included. The process is forked, so it has everything the caller
-        has; it runs in a copy of the caller's context.
+        Any callable, closures included: a fork has everything the caller has. It runs in a copy of
+        the caller's context.
     *args, **kwargs
         For the function, all of them. They are inherited, not pickled.
 
@@ -241,12 +389,12 @@ def background(
 
     Notes
     -----
-    A call whose handle is dropped goes on to its end. All calls end with the process that has
-    started them: at its exit, whoever still runs is killed. The next `background` fetches the
-    outcomes of those that have ended, so that neither zombies nor descriptors pile up; a running
-    call holds four descriptors, and while it runs, memory of shared arrays that were freed is not
-    used again for others. NumPy's global generator is seeded anew in each call. Functions and pools
-    in the call use as many workers as they would in the caller.
+    A call whose handle is dropped goes on to its end. At the exit of the process that has started
+    them, calls that still run are killed. The next `background` fetches the outcomes of those that
+    have ended, so that neither zombies nor descriptors pile up; a running call holds four
+    descriptors, and keeps freed memory of shared arrays from being used again. NumPy's global
+    generator is seeded anew in each call. Functions and pools in the call use as many workers as
+    they would in the caller.
 
     In debug mode the function runs at once, in the caller, and its exceptions come out as they are.
 
@@ -265,13 +413,8 @@ def background(
         return handle
     if sys.is_finalizing():
         raise RuntimeError("a background call cannot start while the interpreter ends")
-    collect_ended()
     context = _callers_context()
-
-    def work(rank: int, next_claim: NextClaim) -> Iterator[Report]:
-        yield outcome_of(lambda: context.run(function, *args, **kwargs))
-
-    handle._child = started(work)
+    handle._child = _started(lambda: context.run(function, *args, **kwargs))
     handle._expect(function)
     return handle
 
@@ -323,9 +466,9 @@ def background_by_thread(
     context = _callers_context()
 
     def work(rank: int, next_claim: NextClaim) -> Iterator[Report]:
-        report = outcome_of(lambda: context.run(function, *args, **kwargs))
+        report = _report_of(lambda: context.run(function, *args, **kwargs))
         if isinstance(report, Failure):
-            handle.set_exception(exception_of(report))
+            handle.set_exception(worker_exception(report))
         else:
             handle.set_result(report.values[0])
         return iter(())
@@ -340,10 +483,7 @@ def background_by_thread(
 
 
 def _callers_context() -> Context:
-    """Return a copy of the caller's context in which nobody is a worker of the map around it.
-
-    The call may outlive that map.
-    """
+    """Return a copy of the caller's context, without the map around it, which may end before."""
     context = Context()
     for variable, value in copy_context().items():
         if not isinstance(value, Worker):
@@ -352,10 +492,7 @@ def _callers_context() -> Context:
 
 
 def _seconds(timeout: float | None) -> float | None:
-    """Return the time to wait: a negative one is over, as for a `concurrent.futures.Future`.
-
-    Longer than anybody waits is for ever, which every clock counts.
-    """
+    """Return the time to wait: none if it is negative, as for a `concurrent.futures.Future`."""
     if isinstance(timeout, Real) and timeout < 0:
         return 0.0
     check_timeout(timeout)

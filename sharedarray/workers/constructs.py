@@ -48,16 +48,9 @@ _PENDING = 3
 class Schedule:
     """The state that the workers of one map share.
 
-    Parameters
-    ----------
-    make : callable
-        Makes the primitives from the numbers of workers and of words.
-    n_workers : int
-        Ranks are below this.
-    n_items : int or None
-        How many items `claim` gives out; None where the coordinator grants all claims.
-    outer : WorkerSchedule, optional
-        Of the map whose worker runs this map, which stops with it.
+    `make` makes the primitives from the numbers of workers and of words; `claim` gives out
+    `n_items`, None where the coordinator grants all claims; `outer` belongs to the map whose worker
+    runs this map.
     """
 
     def __init__(

@@ -6,15 +6,23 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from sharedarray.errors import WorkerException
 from sharedarray.workers.reports import Claim, Failure, Results
 
-__all__ = ["Crew", "NextClaim", "NothingYet", "Report", "SerialCrew", "Work"]
+__all__ = ["Crew", "NextClaim", "NothingYet", "Report", "SerialCrew", "Work", "worker_exception"]
 
 Report = Results | Failure
 # Waits for the claim that the coordinator grants; None after the last one.
 NextClaim = Callable[[], Claim | None]
 # What a worker does: yields its reports.
 Work = Callable[[int, NextClaim], Iterator[Report]]
+
+
+def worker_exception(failure: Failure) -> WorkerException:
+    """Return what the caller of a map or a background call gets for a failure."""
+    exception = WorkerException(failure.reason, failure.traceback)
+    exception.__cause__ = failure.reason
+    return exception
 
 
 class NothingYet(Exception):  # noqa: N818 - it is no error

@@ -31,10 +31,10 @@ from itertools import islice
 from typing import Any, NamedTuple, NoReturn
 
 from sharedarray import config
-from sharedarray.errors import StopProcessGroup, WorkerDied, WorkerException
+from sharedarray.errors import StopProcessGroup, WorkerDied
 from sharedarray.workers.backend import Backend
 from sharedarray.workers.constructs import Schedule
-from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report
+from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report, worker_exception
 from sharedarray.workers.reports import Claim, Failure, Results
 from sharedarray.workers.worker import current_worker, next_size, reseed, run_worker
 
@@ -71,33 +71,16 @@ class MapCall:
 
     Parameters
     ----------
-    pool : object
-        The pool whose constructs the workers use.
-    func, star, chunksize, timeout
-        As for `MapReduce.map`.
-    items : Sequence or Iterator
-        The items.
-    n_items : int or None
-        The length of a sequence, read once.
-    n_workers : int
-        Workers, at least 1.
-    backend : Backend
-        What runs them.
+    pool, func, star, chunksize, timeout
+        The pool, and the arguments of its `map`.
+    items, n_items
+        A sequence and its length, read once; or an iterator and None.
+    n_workers, backend
+        At least 1 worker, and what runs it.
     is_lazy : bool
         Whether results are asked for one by one, so that workers must not run far ahead.
     number : tuple of int
         The number of this map in its pool, the same in every run.
-
-    Attributes
-    ----------
-    outer : Worker or None
-        The worker that this map runs in.
-    engine : object
-        See `Backend`.
-    schedule : Schedule
-        What the workers share.
-    let_out : tuple of exception classes
-        What comes out as it is when an item raises it.
     """
 
     def __init__(
@@ -121,7 +104,7 @@ class MapCall:
         self.star = star
         self.chunksize = chunksize
         self.n_workers = n_workers
-        self.outer = current_worker()
+        self.outer = current_worker()  # runs this map
         self.engine = backend.engine
         self._backend = backend
         # 30 years are for ever; no clock counts much longer times.
@@ -130,7 +113,7 @@ class MapCall:
         self._iterator = items if isinstance(items, Iterator) else None
         self.sequence: Any = items
         self.n_items = n_items
-        self.let_out: tuple[type[BaseException], ...] = ()
+        self.let_out: tuple[type[BaseException], ...] = ()  # come out of items as they are
         if config.get_debug():
             self.let_out = (BaseException,)
         elif not backend.is_parallel:  # the caller is the worker: Ctrl-C is the user's
@@ -223,7 +206,7 @@ class MapCall:
     def _fail(self, failure: Failure) -> None:
         if failure.warning is not None:
             warnings.warn(failure.warning, stacklevel=4)
-        raise WorkerException(failure.reason, failure.traceback) from failure.reason
+        raise worker_exception(failure)
 
     @property
     def _is_complete(self) -> bool:

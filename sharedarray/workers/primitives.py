@@ -25,10 +25,10 @@ import errno
 import mmap
 import os
 import select
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, MutableSequence
 from contextlib import suppress
 from threading import Condition
-from typing import Protocol
 
 from sharedarray.descriptor import Descriptor, opened, pipe
 from sharedarray.errors import StopProcessGroup
@@ -46,47 +46,51 @@ __all__ = [
 _TOKEN = b"t"
 
 
-class Primitives(Protocol):
-    """What `Schedule` is built on; entering it as a context takes the mutex.
+class Primitives(ABC):
+    """What `Schedule` and `Team` are built on; entering it as a context takes the mutex.
 
-    Attributes
-    ----------
-    words : MutableSequence of int
-        Integers that all workers and the coordinator see, zero at first.
+    `words` are integers that all workers and the coordinator see, zero at first.
     """
 
     words: MutableSequence[int]
 
+    @abstractmethod
     def __enter__(self) -> object: ...
 
+    @abstractmethod
     def __exit__(self, *exc_info: object) -> None: ...
 
+    @abstractmethod
     def wait(self, rank: int) -> None:
         """Release the mutex until `wake` is called; at most one thread of a rank."""
 
+    @abstractmethod
     def wake(self, ranks: Iterable[int] | None = None) -> None:
         """Wake all that wait, or at least these ranks; the caller has the mutex."""
 
+    @abstractmethod
     def enter(self, is_stopped: Callable[[], bool]) -> None:
         """Enter the critical block, once no other worker is inside."""
 
+    @abstractmethod
     def leave(self) -> None:
         """Leave the critical block."""
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027 - processes are killed
         """Wake all that wait, here or in `enter`, to see that the map has stopped."""
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: B027 - likewise
         """Release the mutex where an interrupt has left this thread with it."""
 
-    def close(self) -> None:
-        """Free what the kernel keeps."""
+    def close(self) -> None:  # noqa: B027 - threads have nothing in the kernel
+        """Free what the kernel keeps for this process; its children keep theirs."""
 
     def reaches_here(self) -> bool:
-        """Return whether the primitives work in this process."""
+        """Return whether the primitives work in this process: children have inherited them."""
+        return True
 
 
-class ThreadPrimitives:
+class ThreadPrimitives(Primitives):
     """For the threads of one process."""
 
     def __init__(self, n_workers: int, n_words: int) -> None:
@@ -137,16 +141,15 @@ class ThreadPrimitives:
             with self._changed:
                 self._changed.notify_all()
 
-    def close(self) -> None:
-        """Do nothing."""
-
     def reaches_here(self) -> bool:
         """Return whether this is the process of the threads."""
         return os.getpid() == self._pid
 
 
-class ProcessPrimitives:
+class ProcessPrimitives(Primitives):
     """For forked children of the process that makes it."""
+
+    _read = staticmethod(os.read)
 
     def __init__(self, n_workers: int, n_words: int) -> None:
         with signals_blocked(), streams_kept():
@@ -165,7 +168,7 @@ class ProcessPrimitives:
             self._wakeups = [_wakeup() for _ in range(n_workers)]
 
     def __enter__(self) -> object:
-        return os.read(self._mutex[0].number, 1)
+        return self._read(self._mutex[0].number, 1)
 
     def __exit__(self, *exc_info: object) -> None:
         os.write(self._mutex[1].number, _TOKEN)
@@ -174,7 +177,7 @@ class ProcessPrimitives:
         """Release the mutex until `wake` is called; at most one thread of a rank."""
         self._is_waiting[rank] = 1
         self.__exit__()
-        os.read(self._wakeups[rank][0].number, 8)
+        self._read(self._wakeups[rank][0].number, 8)
         self.__enter__()
 
     def wake(self, ranks: Iterable[int] | None = None) -> None:
@@ -192,12 +195,6 @@ class ProcessPrimitives:
         """Leave the critical block."""
         os.write(self._critical[1].number, _TOKEN)
 
-    def stop(self) -> None:
-        """Do nothing: the coordinator kills those that wait."""
-
-    def release(self) -> None:
-        """Do nothing: likewise."""
-
     def close(self) -> None:
         """Free the page and the descriptors of this process; its children keep theirs."""
         for view in (self._words, self._is_waiting, self._page):
@@ -208,10 +205,6 @@ class ProcessPrimitives:
                     end.close()
             # Their finalizers run here, too, where no interrupt is lost.
             del ends, end, self._mutex, self._critical, self._wakeups
-
-    def reaches_here(self) -> bool:
-        """Return true: a process that has it has inherited it."""
-        return True
 
 
 class TeamPrimitives(ProcessPrimitives):
@@ -233,7 +226,7 @@ class TeamPrimitives(ProcessPrimitives):
         os.set_blocking(self._wakeups[0][0].number, False)
 
     def __enter__(self) -> object:
-        self._read(self._mutex[0].number, 1)
+        super().__enter__()
         self._has_token = True
         return self
 
@@ -241,13 +234,6 @@ class TeamPrimitives(ProcessPrimitives):
         if self._has_token:  # and not where `until_readable` has raised in `wait`
             self._has_token = False
             super().__exit__()
-
-    def wait(self, rank: int) -> None:
-        """Release the mutex until `wake` is called; at most one thread of a rank."""
-        self._is_waiting[rank] = 1
-        self.__exit__()
-        self._read(self._wakeups[rank][0].number, 8)
-        self.__enter__()
 
     def _read(self, number: int, nbytes: int) -> bytes:
         while True:

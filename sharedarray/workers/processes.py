@@ -87,14 +87,8 @@ class _Member:
 class ProcessCrew:
     """Worker processes, see the module.
 
-    Parameters
-    ----------
-    n_workers : int
-        Ranks are 0 to ``n_workers - 1``.
-    item_of : callable
-        Tells which item a rank is running, None where it runs none.
-    prepare : callable
-        What a new process does first, called with its rank.
+    ``item_of(rank)`` returns the item that a worker runs, or None; a new process calls
+    ``prepare(rank)`` first.
     """
 
     RESULT = "The result of item"  # with its number in the text of an error

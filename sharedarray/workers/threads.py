@@ -11,18 +11,17 @@
                                   itself idle and counted itself in `ended`
 
 Guarantees
-    A thread is idle again before the coordinator hears that it has ended its work, so a loop of
-    maps starts its threads once. `end` returns after the last worker has ended; one more Ctrl-C
-    while it waits for that leaves the threads to end their items alone. Before every fork of the
-    process the idle threads end, so that the fork is not one "of a multi-threaded process" on their
-    account; a forked child starts without any.
+    A thread is idle again before the coordinator learns that it has ended its work, so a loop of
+    maps starts its threads once. `end` returns after the last worker has ended; after one more
+    Ctrl-C it does not wait. Idle threads end before every fork of the process, so that Python does
+    not warn of a fork "of a multi-threaded process"; a forked child starts without any.
 
 Assumptions
     The work ends soon after `stop` was called: threads cannot be killed.
 
 Ownership
     This is the only module that starts threads. An idle thread belongs to `_idle`, a busy one to
-    the crew that hired it.
+    its crew.
 """
 
 from __future__ import annotations
@@ -48,15 +47,7 @@ __all__ = ["ThreadCrew"]
 
 
 class ThreadCrew:
-    """Worker threads, see the module.
-
-    Parameters
-    ----------
-    n_workers : int
-        Ranks are 0 to ``n_workers - 1``.
-    stop : callable
-        Called before waiting for workers that have not ended.
-    """
+    """Worker threads, see the module; `end` calls `stop` before it waits for them."""
 
     def __init__(self, n_workers: int, stop: Callable[[], None]) -> None:
         self._owner = os.getpid()
@@ -73,7 +64,7 @@ class ThreadCrew:
         tasks: Iterator[Any] | None = None
         n_workers = len(self._claims)
         try:
-            _hire(n_workers, team)
+            _reserve(n_workers, team)
             inboxes = [worker.inbox for worker in team]
             tasks = iter(
                 [
@@ -82,10 +73,10 @@ class ThreadCrew:
                 ]
             )
             self._n_started = self._n_running = n_workers
-            # One call of C, which no Ctrl-C interrupts: either all workers have a task or none has.
+            # One call of C, see `interrupts`: either all workers have a task or none has.
             deque(map(SimpleQueue.put, inboxes, tasks), maxlen=0)
         except BaseException:  # Ctrl-C included
-            if tasks is None or length_hint(tasks):  # nobody has a task
+            if tasks is None or length_hint(tasks):  # no worker has a task
                 self._n_started = 0
                 _idle.extend(worker for worker in team if worker.is_alive())
             raise
@@ -116,24 +107,24 @@ class ThreadCrew:
         self._stop()
         for claims in self._claims:
             claims.put(None)
-        # What ended is counted by the workers: an interrupt may have lost a report.
+        # The workers count those that have ended: an interrupt may have lost a report.
         while len(self._ended) < self._n_started:
             self._reports.get()
 
     def abandon(self) -> None:
-        """Do nothing: threads that were not waited for end their items alone."""
+        """Do nothing: threads end after their items."""
 
 
 def _serve(
     rank: int, work: Work, next_claim: NextClaim, reports: SimpleQueue[tuple[int, Report] | None]
 ) -> None:
-    """Be a worker: pass on what the work reports."""
+    """Run in a worker: pass on what the work reports."""
     for report in work(rank, next_claim):
         reports.put((rank, report))
 
 
 class _Worker(Thread):
-    """A thread that does one piece of work after the other, and is idle in between."""
+    """A thread that runs one task after the other, and is idle in between."""
 
     _numbers = count()
 
@@ -174,11 +165,8 @@ _idle: list[_Worker] = []
 _leaving: list[_Worker] = []
 
 
-def _hire(n_workers: int, team: list[_Worker]) -> None:
-    """Add idle workers to `team`, and new ones where there are too few.
-
-    Whatever interrupts it, each worker is in one of the lists.
-    """
+def _reserve(n_workers: int, team: list[_Worker]) -> None:
+    """Move idle workers to `team`, and add new ones; each is always in one of the lists."""
     for worker in list(_leaving):
         if not worker.is_alive():
             with suppress(ValueError):  # another thread was faster

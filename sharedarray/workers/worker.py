@@ -1,14 +1,14 @@
-"""One worker of one map: who it is, and the loop that it runs.
+"""One worker of one map: its state, and the loop that it runs.
 
 Guarantees
-    A worker runs its items in their order, each in a copy of the caller's context. Whatever an item
-    raises is reported, and ends the map.
+    A worker runs its items in their order, each in a copy of the caller's context. An exception of
+    an item, of any class, is reported and ends the map.
 
 Assumptions
     See `crew` for what runs the loop, `constructs` for what the workers share.
 
 Ownership
-    A `Worker` belongs to the one who runs it, in a process to that process.
+    A `Worker` belongs to the thread or process that runs it.
 """
 
 from __future__ import annotations
@@ -105,25 +105,9 @@ class WorkerMap(Protocol):
 
 
 class Worker:
-    """One worker of one map.
+    """One worker of one map; each item runs in a copy of its context and sees no other's changes.
 
-    Attributes
-    ----------
-    context : contextvars.Context
-        A copy of the caller's; each item runs in a copy of it, so that none sees what another one
-        has set, on whichever worker.
-    pid : int
-        The process that it is in.
-    storage : dict
-        What the work function has stored in `local`.
-    inside : list of WorkerSchedule
-        In whose critical blocks it is.
-    item : int
-        The position of the item that runs.
-    had_turn : bool
-        Whether that item has entered the ordered block.
-    n_maps : int
-        How many maps that item has started.
+    Its attributes are what `constructs` and the maps within need.
     """
 
     def __init__(self, owner: WorkerMap, rank: int, context: Context) -> None:
@@ -131,8 +115,10 @@ class Worker:
         self.rank = rank
         self.context = context
         self.pid = os.getpid()
-        self.storage: dict[str, Any] = {}
-        self.inside: list[WorkerSchedule] = []
+        self.storage: dict[str, Any] = {}  # of `local`
+        self.inside: list[WorkerSchedule] = []  # whose critical blocks it is in
+        # The position of the item that runs, whether it has entered the ordered block, and how many
+        # maps it has started.
         self.item = 0
         self.had_turn = False
         self.n_maps = 0
@@ -156,9 +142,7 @@ class Worker:
                     item = claim.items[i - claim.start]
                 args = item if owner.star else (item,)
                 values.append(run(owner.func, *args))
-            # The worker's boundary: whatever ends an item, SystemExit included, goes to the
-            # coordinator.
-            except BaseException as error:
+            except BaseException as error:  # the worker's boundary: SystemExit is reported, too
                 if self._lets_out(error):
                     raise
                 owner.schedule.stop()  # at once: the coordinator may be busy with a result
@@ -170,7 +154,7 @@ class Worker:
         """Return whether an exception is no failure of the item."""
         if isinstance(error, StopProcessGroup):
             return self.map.schedule.stopped
-        # A process that the item has forked, and that has come back to here, is no worker.
+        # A process that the item has forked, and that has returned to here, is no worker.
         return isinstance(error, self.map.let_out) or os.getpid() != self.pid
 
     def _start(self, item: int) -> None:
@@ -189,10 +173,7 @@ class Worker:
 def run_worker(
     owner: WorkerMap, rank: int, context: Context, next_claim: Callable[[int], Claim | None]
 ) -> Iterator[Report]:
-    """Run items until there are none: the whole life of a worker.
-
-    ``next_claim(size)`` returns the next claim, None after the last one.
-    """
+    """Run the claims that ``next_claim(size)`` returns, until it returns None."""
     worker = Worker(owner, rank, context)
     context.run(_current.set, worker)
     size = owner.chunksize or 1
@@ -206,7 +187,7 @@ def run_worker(
                 size = next_size(size, report.ended - report.began, owner.n_left // owner.n_workers)
             owner.schedule.starts(rank, None)
     except StopProcessGroup:
-        owner.schedule.stop()  # the map around this one may have stopped: wake who waits here
+        owner.schedule.stop()  # the map around this one may have stopped: wake those that wait here
     finally:
         # Or the context would keep the map, and the map the context.
         context.run(_current.set, None)
@@ -233,10 +214,7 @@ def unsent(
 def next_size(size: int, seconds: float, n_left: int) -> int:
     """Return how many items to claim after a claim of `size` has taken `seconds`.
 
-    Parameters
-    ----------
-    n_left : int
-        How many items are left for each worker.
+    For each worker `n_left` items are left.
     """
     if seconds < SHORT_CLAIM:
         return max(1, min(2 * size, n_left // 4))
@@ -247,12 +225,12 @@ _current: ContextVar[Worker | None] = ContextVar("sharedarray_worker", default=N
 
 
 def current_worker() -> Worker | None:
-    """Return the worker that the caller is, of the innermost map."""
+    """Return the worker that the caller runs in, of the innermost map."""
     return _current.get()
 
 
 def current_workers() -> list[Worker]:
-    """Return the worker that the caller is, then the one in whose map that is, and so on."""
+    """Return the worker that the caller runs in, then the one that runs its map, and so on."""
     workers = []
     worker = _current.get()
     while worker is not None:
@@ -262,14 +240,10 @@ def current_workers() -> list[Worker]:
 
 
 def number_map(home: Worker | None, numbers: Iterator[int]) -> tuple[int, ...]:
-    """Return what tells a map from all others of its pool, whatever the schedule is.
+    """Return the number of a new map of a pool, the same in every run.
 
-    Parameters
-    ----------
-    home : Worker or None
-        The worker that made the pool, None for one that was made outside of all maps.
-    numbers : iterator of int
-        Numbers the maps that are started where the pool was made.
+    The pool was made in the worker `home`, None outside of all maps; the maps that are started
+    there too are counted by `numbers`.
     """
     inner = list(takewhile(lambda worker: worker is not home, current_workers()))
     if not inner:
@@ -280,14 +254,9 @@ def number_map(home: Worker | None, numbers: Iterator[int]) -> tuple[int, ...]:
 
 
 def reseed(seed: int | Sequence[int], key: tuple[int, ...]) -> None:
-    """Give NumPy's global generator a stream of its own, or every worker would draw the same.
+    """Give NumPy's global generator a stream of its own, by the pool's seed and a key.
 
-    Parameters
-    ----------
-    seed : int or sequence of int
-        Of all workers.
-    key : tuple of int
-        Of this one.
+    Forked workers would all draw the same.
     """
     if "numpy.random" not in sys.modules:
         return

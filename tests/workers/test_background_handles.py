@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from sharedarray import MapReduce, WorkerException
-from sharedarray.workers.background import background, background_by_thread
-from sharedarray.workers.backgroundchild import _running
+from sharedarray.workers.background import _running, background, background_by_thread
 from tests.workers.clock import naps
 from tests.workers.faults.harness import children
 from tests.workers.support import run_script
