@@ -22,6 +22,7 @@ PACKAGES = ("sharedarray", "sharedarray_ops")
 MAX_LINES = 400
 # Files that are longer because they are one idea, and why.
 LONGER = {
+    "sharedarray.workers.background": "a call: its process, its handle, the documentation of both",
     "sharedarray.memory.array": "one class, NumPy's subclass protocol method by method",
 }
 
