@@ -20,9 +20,9 @@ Assumptions
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from contextlib import suppress
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 from sharedarray.cluster import dask_serialization
@@ -133,7 +133,7 @@ class _DaskCrew(RemoteCrew):
     def start(self, work: Work) -> None:
         """Pickle the map, and find a place for each rank."""
         super().start(work)
-        self._places = list(_places(self._client.nthreads()))
+        self._places = _places(self._client.nthreads())
 
     def _submit(self, remote: RemoteMap, sent: SentClaim, claim: Claim) -> Any:
         future = self._map_futures.get(remote.mode)
@@ -184,19 +184,17 @@ class _DaskCrew(RemoteCrew):
             self._client.loop.add_callback(_remove_constructs, self._client, self.token, starts)
 
 
-def _places(n_threads: dict[str, int]) -> Iterator[tuple[str, int]]:
-    """Yield a Dask worker, and how many threads of all are on its machine, for each thread.
+def _places(n_threads: dict[str, int]) -> list[tuple[str, int]]:
+    """Return for each thread its Dask worker, and how many threads of all are on its machine.
 
-    One thread of each worker comes first, then the second ones.
+    The first thread of each worker comes first, then the second ones.
     """
-    n_beside: dict[str, int] = {}
+    n_beside: Counter[str] = Counter()
     for address, n in n_threads.items():
-        n_beside[_host(address)] = n_beside.get(_host(address), 0) + n
+        n_beside[_host(address)] += n
     threads = [[address] * n for address, n in sorted(n_threads.items())]
-    for layer in zip_longest(*threads):
-        for address in layer:
-            if address is not None:
-                yield address, n_beside[_host(address)]
+    places = filter(None, chain(*zip_longest(*threads)))
+    return [(address, n_beside[_host(address)]) for address in places]
 
 
 def _host(address: str) -> str:

@@ -150,16 +150,10 @@ def held(block: Ordered | Indexed, positions: NDArray[np.int64] | None, pool: Po
 def sampled(block: Bundle, positions: NDArray[np.int64]) -> NDArray[Any]:
     """Return the values of a block at these positions."""
     (spans,) = block.spans
-    if len(spans) == 1:
-        found: NDArray[Any] = spans[0].piece().values[positions]
-        return found
-    values = None
-    for start, span in zip(_starts(spans), spans, strict=True):
-        part = span.piece().values
-        values = np.empty(positions.shape, part.dtype) if values is None else values
-        here = (positions >= start) & (positions < start + part.size)
-        values[here] = part[positions[here] - start]
-    assert values is not None
+    values = np.empty(positions.shape, spans[0].piece().values.dtype)
+    for start, span in zip(_starts(spans), spans, strict=True):  # one file is mapped at a time
+        here = (positions >= start) & (positions < start + span.chunk.size)
+        values[here] = span.piece().values[positions[here] - start]
     return values
 
 
