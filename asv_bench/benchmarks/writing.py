@@ -51,7 +51,7 @@ class TrackTofile(Files):
         self.a = sample(size, layout)
 
     def track_ratio(self, size, layout, path, workers):
-        # A file each: who replaces one waits for what the other has left to be written of it.
+        # A file each: replacing one waits until the data of the old one are written.
         paths = [self.path.with_suffix(suffix) for suffix in (".numpy", ".ours")]
 
         def prepare():

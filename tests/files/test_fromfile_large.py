@@ -78,7 +78,7 @@ def test_more_bytes_than_one_read_gives(monkeypatch):
 
 @pytest.mark.parametrize("direct", [False, True])
 def test_a_file_cut_by_someone_else_at_any_time(tmp_path, monkeypatch, direct):
-    """Each of 200 times the file is as it was, up to where it ended; nobody dies of SIGBUS.
+    """Each of 200 times the file is as it was, up to where it ended; no worker dies of SIGBUS.
 
     The system itself may show zeros behind the new end, but nothing else: memory that nothing was
     read into would show as 0xFF.
@@ -89,15 +89,15 @@ def test_a_file_cut_by_someone_else_at_any_time(tmp_path, monkeypatch, direct):
     rng = np.random.default_rng(0)
     values = rng.integers(1, 128, 64 * 4096, np.uint8)
     pool = MapReduce("thread", np=2)
-    meeting = threading.Barrier(2)
+    barrier = threading.Barrier(2)
     ends = rng.integers(0, values.size, 200).tolist()
 
     def cut():
         with contextlib.suppress(threading.BrokenBarrierError):  # the test has failed
             for end in ends:
-                meeting.wait()
+                barrier.wait()
                 os.truncate(path, end)
-                meeting.wait()
+                barrier.wait()
 
     cutter = threading.Thread(target=cut)
     cutter.start()
@@ -106,15 +106,15 @@ def test_a_file_cut_by_someone_else_at_any_time(tmp_path, monkeypatch, direct):
         for end in ends:
             values.tofile(path)
             sharedarray.full(values.size, 0xFF, np.uint8)  # the memory that the result may get
-            meeting.wait()
+            barrier.wait()
             result = np.asarray(fromfile(path, "u1", pool=pool, direct=direct))
-            meeting.wait()
+            barrier.wait()
             kept, behind = result[:end], result[end:]
             assert np.array_equal(kept, values[: kept.size])
             assert ((behind == values[end:][: behind.size]) | (behind == 0)).all()
             n_cut += result.size < values.size
     finally:
-        meeting.abort()
+        barrier.abort()
         cutter.join()
     assert n_cut, "the file was never cut early enough"
 

@@ -140,7 +140,7 @@ def test_an_archive_has_no_name(tmp_path, archive):
             load(tmp_path / "stored.npz", **kwargs)
 
 
-def test_an_archive_that_nobody_closes_is_closed(tmp_path, archive):
+def test_an_archive_that_is_not_closed_closes_its_file(tmp_path, archive):
     before = len(list(Path("/proc/self/fd").iterdir()))
     ours = load(tmp_path / "stored.npz")
     assert len(list(Path("/proc/self/fd").iterdir())) == before + 1

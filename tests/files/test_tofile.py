@@ -255,7 +255,7 @@ def test_pipes_that_do_not_wait(small):
     os.close(reading)
 
 
-def test_pipes_that_nobody_reads(small):
+def test_pipes_without_a_reader(small):
     reading, writing_end = os.pipe()
     os.close(reading)
     with os.fdopen(writing_end, "wb", 0) as file, pytest.raises(BrokenPipeError):

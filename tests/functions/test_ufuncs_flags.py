@@ -1,4 +1,4 @@
-"""What NumPy warns of: once, in its words, at the line of who calls, whoever works."""
+"""NumPy's warnings: once, in its words, at the line of the caller, for any number of workers."""
 
 import io
 import operator

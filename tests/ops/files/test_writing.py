@@ -178,10 +178,10 @@ def test_by_processes():
 
 def test_chunks_are_written_by_several_workers_at_a_time():
     """Two writes meet: neither goes on before the other has begun."""
-    meeting, pwrite = threading.Barrier(2, timeout=30), os.pwrite
+    barrier, pwrite = threading.Barrier(2, timeout=30), os.pwrite
 
     def waiting(descriptor, part, offset):
-        meeting.wait()
+        barrier.wait()
         return pwrite(descriptor, part, offset)
 
     a = numbers(2 * CHUNK)
@@ -189,12 +189,12 @@ def test_chunks_are_written_by_several_workers_at_a_time():
         patch.setattr(os, "pwrite", waiting)
         writing.write(a, descriptor, 0, MapReduce("thread", np=2))
         assert content_of(descriptor) == a.tobytes()
-        meeting = threading.Barrier(2, timeout=0.1)  # the twin: one worker never meets another
+        barrier = threading.Barrier(2, timeout=0.1)  # the twin: one worker never meets another
         with pytest.raises(threading.BrokenBarrierError):
             writing.write(a, descriptor, 0, POOLS["bare"]())
 
 
-def test_a_worker_that_nobody_waits_for_writes_to_no_other_file():
+def test_a_worker_left_behind_writes_to_no_other_file():
     """After a second interrupt the caller closes the file while a worker is in its chunk."""
     left = []
 
