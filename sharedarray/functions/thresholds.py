@@ -1,11 +1,7 @@
-"""From which sizes on our ways are taken, and the switch that leaves every call to NumPy.
+"""The sizes from which functions run in parallel, and the switch that leaves all calls to NumPy.
 
-::
-
-    with numpy_only():      in this context
-      > numpy_only(True)    the whole process
-
-`pays` is where an operation asks, once it knows the size.
+An operation asks `pays` when it knows its size. ``with numpy_only()`` in the context of the call
+comes before ``numpy_only()`` for the process.
 """
 
 from __future__ import annotations
@@ -59,10 +55,10 @@ MIN_SORT_HALF = 1 << 18  # float16: there are 65,536 values to count
 MIN_ARGSORT = 1 << 12  # in the caller: packing alone makes it 2 to 10 times as fast
 MIN_ARGSORT_WORKERS = 1 << 19
 MIN_LINES = 1 << 17  # of all lines together, where each of them is shorter than it has to be
-# Elementwise functions by their cost, for elements of 8 bytes: up to half a nanosecond, about one,
-# more. The workers are awake in 50 us where the machine is quiet, in 300 us where it is not. The
-# first ones take what the memory takes: into a large new result, for whose pages NumPy waits, they
-# gain early; into memory that is given, or a narrow result, late and little.
+# Elementwise functions by their cost for elements of 8 bytes: up to half a nanosecond, about one,
+# more. Waking the workers takes 50 us on a quiet machine, 300 us on a busy one. The cheap ones are
+# bound by the memory: they gain early with a large new result, whose pages NumPy waits for; late
+# and little with memory that is given, or a narrow result.
 MIN_CHEAP = 1 << 22
 MIN_CHEAP_GIVEN = 1 << 25
 MIN_MIDDLE = 1 << 21
@@ -76,8 +72,8 @@ MIN_ARGPARTITION = 1 << 23  # at one place, where NumPy has SIMD for it
 MIN_QUANTILE = 1 << 16  # in the caller: selecting alone makes it 2 to 5 times as fast
 MIN_QUANTILE_WORKERS = 1 << 19
 MIN_SEARCHSORTED = 1 << 16
-# Other reductions: what NumPy does at the speed of the memory, in bytes; what takes it a nanosecond
-# and more for an element, in elements.
+# Other reductions: in bytes if NumPy is bound by the memory; in elements if it takes a nanosecond
+# and more for each.
 MIN_FAST_NBYTES = 1 << 26
 MIN_FASTEST_NBYTES = 1 << 27  # in one pass of SIMD: extremes, counts, sums of integers
 MIN_SLOW = 1 << 20
@@ -89,9 +85,9 @@ MIN_UNIQUE_SORTED = 1 << 22  # where NumPy sorts as well, and only finds the fir
 MIN_UNIQUE_INTEGERS = 1 << 14  # in the caller: NumPy looks integers up in a hash table from 2.3 on
 MIN_UNIQUE_WORKERS = 1 << 18
 MIN_FROMFILE = 1 << 24
-# Of each of several files, in the mean: opening a file holds the GIL.
+# Mean size of several files: opening a file holds the GIL.
 MIN_FILE = 1 << 16
-# To write, where the elements lie in C order and where they have to be brought into it.
+# To write arrays in C order, and others, which are copied.
 MIN_TOFILE = 1 << 26
 MIN_TOFILE_COPIED = 1 << 20
 
@@ -102,9 +98,8 @@ _context: ContextVar[bool | None] = ContextVar("sharedarray_numpy_only", default
 class numpy_only:  # noqa: N801 - called as a function, as `numpy.errstate` is
     """Leave NumPy's functions to NumPy itself, whatever the size of the arrays.
 
-    Called as a function, it holds for the whole process, until the next call; in a ``with``
-    statement for the block, in its context (`contextvars`): not in other threads, except in those
-    that run in a copy of it. Blocks nest.
+    A call sets it for the process, until the next call; a ``with`` statement for its block, in its
+    context (`contextvars`), which other threads do not have unless they run in a copy. Blocks nest.
 
     Parameters
     ----------
@@ -113,8 +108,8 @@ class numpy_only:  # noqa: N801 - called as a function, as `numpy.errstate` is
 
     Notes
     -----
-    Results that are promised to be SharedArrays still are. Pools (`MapReduce` ...) work as before:
-    it is about functions that choose for themselves, also where they are given a pool.
+    Functions that return SharedArrays still do. Pools (`MapReduce` ...) work as before; functions
+    with a `pool` argument leave the call to NumPy all the same.
 
     Examples
     --------
@@ -123,7 +118,7 @@ class numpy_only:  # noqa: N801 - called as a function, as `numpy.errstate` is
     >>> a = sharedarray.arange(5_000_000)
     >>> with sharedarray.numpy_only():
     ...     first = np.sort(a)
-    >>> sharedarray.numpy_only()  # until
+    >>> sharedarray.numpy_only()  # until the next call
     numpy_only(True)
     >>> sharedarray.numpy_only(False)
     numpy_only(False)
@@ -141,7 +136,7 @@ class numpy_only:  # noqa: N801 - called as a function, as `numpy.errstate` is
     def __enter__(self) -> None:
         global _process
         if not self._tokens:
-            _process = self._before  # the block is what was meant
+            _process = self._before  # a block was meant, not the process
         self._tokens.append(_context.set(self._enabled))
 
     def __exit__(self, *exception: object) -> None:
@@ -155,5 +150,5 @@ def is_numpy_only() -> bool:
 
 
 def pays(size: int, least: int) -> bool:
-    """Return whether our way is to be taken: for large arrays, unless it is switched off."""
+    """Return whether a parallel way pays: from `least` on, unless it is switched off."""
     return size >= least and not is_numpy_only()
