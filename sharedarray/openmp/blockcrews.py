@@ -287,10 +287,7 @@ def run_in_threads(team: Team, live: Callable[[int], Any]) -> list[Any]:
         try:
             team.primitives.release()
         finally:
-            try:
-                crew.end()
-            finally:
-                crew.abandon()
+            crew.end()
 
 
 def _gathered(crew: ThreadCrew, team: Team, live: Callable[[], Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Each construct of Parallel keeps its promise; its twin without the construct does not."""
+"""Each construct of Parallel works; the same body without the construct fails the check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ with_or_without = pytest.mark.parametrize("has_construct", [True, False])
 nothing = contextlib.nullcontext()
 
 
-# Who runs
+# rank, num_threads
 
 
 @each_kind
@@ -88,7 +88,7 @@ def test_barrier(backend, n, has_construct):
 
     def body(p):
         if p.rank > 0:
-            has_read.wait(0.1 if has_construct else LIMIT)  # in vain where there is a barrier
+            has_read.wait(0.1 if has_construct else LIMIT)  # times out where there is a barrier
         written[p.rank] = 1
         if has_construct:
             p.barrier()
@@ -199,7 +199,7 @@ def test_sections_run_at_the_same_time(backend, n):
 
 
 def count_up(kind, block_of, patience=0.1):
-    """Let each rank add 1 in a block, and meet the others in there where it can."""
+    """Let each rank add 1 in a block, and wait there for the others, which come if they can."""
     counter, rendezvous = sharedarray.zeros(1, int), Rendezvous(2, patience)
 
     def body(p):
@@ -285,7 +285,7 @@ def test_private_is_a_copy_also_of_a_shared_array(backend, n):
         p.barrier()
         assert p.var.a == [0, p.rank]
         assert p.var.b.tolist() == [1, 0]
-        p.var.b = None  # may be anything
+        p.var.b = None  # a private variable takes any value
 
     p = run((backend, n), body, Private(a=mine, b=shared))
     assert mine == [0]
@@ -305,7 +305,7 @@ def test_shared_is_seen_by_all_and_taken_as_it_is(backend, n):
         assert p.var.b.tolist() == list(range(n))
         p.barrier()
         if p.master:
-            p.var.b = 7  # into the array
+            p.var.b = 7  # written into the array
 
     p = run((backend, n), body, Shared(a=shared), Shared(b=private))
     assert p.var.a is shared

@@ -1,4 +1,4 @@
-"""What a body may rely on: its random numbers, its context, its share, its variables."""
+"""The body of a block: its random numbers, context, share of workers, variables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.workers.synchronization import Event
 
 def test_ranks_draw_different_numbers():
     draw = np.random.random
-    draw()  # which seeds it: else each child would do that anew
+    draw()  # the first draw seeds it: else each child would
     drawn = sharedarray.zeros(3)
     with Parallel(num_threads=3) as p:
         drawn[p.rank] = draw()

@@ -1,4 +1,4 @@
-"""Whatever happens to a rank, or between ranks, the block ends with an exception, and soon."""
+"""A rank that fails, or ranks that disagree, end the block with an exception within seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.workers.clock import naps, within
 from tests.workers.support import each_backend, end_script, run_script, start_script, until_asleep
 from tests.workers.synchronization import Event
 
-# What a rank does (78, 79)
+# One rank fails
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -164,7 +164,7 @@ def test_return_of_all_ranks_is_the_end_of_the_block():
 
 
 def test_exception_that_does_not_pickle():
-    class Local(Exception):  # noqa: N818 - it is none of the package
+    class Local(Exception):  # noqa: N818 - a class of the test
         pass
 
     def body(p):
@@ -198,7 +198,7 @@ def test_failure_that_the_body_swallows_comes_out_all_the_same(backend):
     assert isinstance(failure_of(body, 2, backend).reason, ValueError)
 
 
-# What ranks do to each other (80)
+# Ranks disagree
 
 
 def loops(p, **others):
@@ -212,7 +212,7 @@ MISMATCHES = {
     "loops of other lengths": (loops, lambda p: [None for _ in p.forloop(11)]),
     "other schedules": (loops, lambda p: loops(p, schedule="dynamic")),
     "one waits": (loops, lambda p: loops(p, nowait=True)),
-    "nobody waits": (lambda p: loops(p, nowait=True), lambda p: None),
+    "no rank waits": (lambda p: loops(p, nowait=True), lambda p: None),
     "single": (lambda p: bool(p.single()), lambda p: p.barrier()),
     "sections": (lambda p: p.sections(int, int), lambda p: p.sections(int)),
     "ordered": (lambda p: [o.__enter__() for _, o in p.forloop(4, ordered=True)], lambda p: None),
@@ -234,7 +234,7 @@ def test_ranks_that_meet_different_constructs(backend, odd, case):
 
 
 @each_backend
-def test_nobody_passes_a_barrier_that_others_take_for_another_one(backend):
+def test_no_rank_passes_a_barrier_where_others_are_at_another_one(backend):
     beyond = sharedarray.zeros(3, int)
 
     def body(p):
@@ -263,7 +263,7 @@ def test_ranks_that_wait_for_each_others_critical_blocks(backend):
 
 
 def test_rank_that_leaves_while_another_one_still_works():
-    # No mistake: the one who is faster need not wait before the end.
+    # No mistake: the faster rank does not have to wait before the end.
     is_gone = Event()
     with Parallel(Shared(done=[0, 0]), num_threads=2) as p:
         if p.rank == 0:
@@ -287,7 +287,7 @@ def test_streams_and_exit_functions(tmp_path):
     source = """
 import atexit
 atexit.register(print, "exit")
-sys.stdout = open(1, "w", closefd=False)  # with a buffer, whatever the environment says
+sys.stdout = open(1, "w", closefd=False)  # buffered, despite PYTHONUNBUFFERED
 print("before")
 with Parallel(num_threads=3) as p:
     print(f"rank {p.rank}")

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the limit of descriptors, at every place of a block where they can be met."""
+"""Ctrl-C, and the limit of descriptors, at every place of a block where they can come."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_limit_of_descriptors_at_any_of_them(tmp_path):
 import resource
 
 def n_used():
-    # The next number that is free, since the limit is one of numbers.
+    # The next free number, since the limit is one of numbers.
     number = os.dup(0)
     os.close(number)
     return number
@@ -184,7 +184,7 @@ assert 20 < room < 59, room  # descriptors of a block of three ranks
 
 
 def test_a_block_that_is_dropped_as_garbage_ends_its_ranks(tmp_path):
-    """The collector may end the parts of a cycle before the whole: here, the sentinels."""
+    """The garbage collector may finalize parts of a cycle first: here, the sentinels."""
     source = """
 import gc, signal
 from sharedarray import Parallel

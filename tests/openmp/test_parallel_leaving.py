@@ -1,4 +1,4 @@
-"""Ranks leave a block at its end, whatever way leads there, or all at one other place."""
+"""Ranks leave a block at its end, by any path, or all at one other place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sharedarray.openmp.parallel import Parallel
 from tests.openmp.blocks import SOON
 from tests.workers.clock import within
 
-# What `odd` takes another way through than the other ranks, to the end of the block.
+# Bodies through which `odd` takes another path to the end of the block.
 TO_THE_END = [
     "if odd: pass",
     "if odd: a = 1\nelse: a = 2",

@@ -1,4 +1,4 @@
-"""Loops of Parallel: every item once, in order where asked for, and where the ranks meet."""
+"""Loops of Parallel: every item runs once, in order with `ordered`; ranks wait at the end."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def test_any_sequence_may_be_looped_over():
 @pytest.mark.parametrize("nowait", [False, True])
 @several
 def test_ranks_meet_at_the_end_of_a_loop_unless_nowait(backend, n, loop, nowait):
-    # Rank 0 has the first item or not; whoever is not slow notes when he is beyond the loop.
+    # Rank 0 may not have the first item; the rank that is not slow notes when it leaves the loop.
     beyond = Event()
-    slow = sharedarray.zeros(2, int)  # whether somebody is, whether another one was beyond then
+    slow = sharedarray.zeros(2, int)  # whether a rank is slow; whether the other left before
 
     def work(p):
         with p.critical:
@@ -115,7 +115,7 @@ def test_more_loops_without_waiting_than_there_are_counters(backend, n):
 
 
 def order_of(kind, schedule, n_items, block_of, patience=0.1):
-    """Return in which order items pass a block; the first one is slow."""
+    """Return the order in which items pass a block; the first one is slow."""
     log, others_are_through = Log(), Event()
 
     def body(p):

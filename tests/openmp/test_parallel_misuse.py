@@ -1,4 +1,4 @@
-"""What a rank does wrong alone raises there; and blocks in strange surroundings."""
+"""Misuse by one rank raises in it; blocks in maps, threads, forks and other blocks."""
 
 from __future__ import annotations
 

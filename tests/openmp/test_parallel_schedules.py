@@ -70,7 +70,7 @@ def test_guided_chunks_shrink_to_the_least_size(n_items, chunk, n_ranks):
 
 
 @given(st.sampled_from(["dynamic", "guided"]), N_ITEMS, CHUNKS, N_RANKS, st.data())
-def test_who_claims_some_numbers_gets_the_chunks_of_these(name, n_items, chunk, n_ranks, data):
+def test_claimed_numbers_give_their_own_chunks(name, n_items, chunk, n_ranks, data):
     schedule = LoopSchedule(name, chunk)
     chunks = claimed(schedule, n_items, n_ranks)
     numbers = sorted(data.draw(st.sets(st.integers(0, len(chunks) + 3))))
@@ -101,7 +101,7 @@ def test_a_huge_loop_is_planned_at_once(name):
         (("guided",), ("guided", 0)),
     ],
 )
-def test_what_a_user_may_say(schedule, meant):
+def test_what_a_user_may_give(schedule, meant):
     assert parse_schedule(schedule) == meant
 
 

@@ -1,4 +1,4 @@
-"""Who works on hears of a rank that has failed, and whose failure it was is never lost."""
+"""A rank that works learns of one that has failed, and of which rank it was."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.workers.clock import within
 from tests.workers.support import each_backend
 from tests.workers.synchronization import Event
 
-N = 100_000  # items of 5 ms: nobody waits for the end of such a loop
+N = 100_000  # items of 5 ms: too many for a test to wait for
 
 
 def die():
@@ -46,7 +46,7 @@ CASES.remove(("chunks", "static"))  # one slice for each rank
 
 @each_end
 @pytest.mark.parametrize(("loop", "schedule"), CASES)
-def test_rank_0_hears_in_a_loop(backend, end, loop, schedule):
+def test_rank_0_learns_in_a_loop(backend, end, loop, schedule):
     def body(p):
         for _ in LOOPS[loop](p, schedule):
             if p.rank == 1:
@@ -60,7 +60,7 @@ def test_rank_0_hears_in_a_loop(backend, end, loop, schedule):
 
 @each_end
 @pytest.mark.parametrize("construct", ["critical", "atomic"])
-def test_rank_0_hears_where_it_never_waits(backend, end, construct):
+def test_rank_0_learns_where_it_never_waits(backend, end, construct):
     def body(p):
         if p.rank == 1:
             end()
@@ -85,7 +85,7 @@ def test_parts_of_chunks(n, seconds):
 
 
 @pytest.mark.parametrize("schedule", ["static", ("dynamic", 10**6)])
-def test_rank_0_hears_where_slow_items_follow_quick_ones(schedule):
+def test_rank_0_learns_where_slow_items_follow_quick_ones(schedule):
     is_dead = Event()
 
     def body(p):
@@ -100,7 +100,7 @@ def test_rank_0_hears_where_slow_items_follow_quick_ones(schedule):
     assert isinstance(failure_of(body, 2).reason, WorkerDied)
 
 
-# Whose failure it was
+# Which rank has failed
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -220,7 +220,7 @@ class SlowError(ValueError):
         return super().__reduce__()
 
 
-def test_who_has_only_heard_of_a_failure_does_not_tell_it_first():
+def test_a_rank_that_learns_of_a_failure_does_not_report_it_first():
     def body(p):
         if p.rank == 1:
             raise SlowError
@@ -231,7 +231,7 @@ def test_who_has_only_heard_of_a_failure_does_not_tell_it_first():
     assert isinstance(failure_of(body, 3).reason, SlowError)
 
 
-def test_exception_out_of_single_waits_for_nobody():
+def test_exception_out_of_single_does_not_wait():
     never = Event()
 
     def body(p):
@@ -278,15 +278,15 @@ def test_a_grandchild_does_not_come_past_the_block():
 # StopProcessGroup comes from a block or map around this one, or is the user's own
 
 
-@pytest.mark.parametrize("who", [0, 1])
+@pytest.mark.parametrize("failing", [0, 1])
 @each_backend
-def test_stop_of_the_users_own(backend, who):
+def test_stop_of_the_users_own(backend, failing):
     def body(p):
-        if p.rank == who:
+        if p.rank == failing:
             raise StopProcessGroup
         p.barrier()
 
-    if who:
+    if failing:
         assert isinstance(failure_of(body, 3, backend).reason, StopProcessGroup)
     else:
         with pytest.raises(StopProcessGroup):
@@ -319,8 +319,8 @@ def test_block_in_a_block_that_fails(backend, construct):
     assert (error.rank, str(error.reason)) == (1, "of the outer one")
 
 
-@pytest.mark.parametrize(("backend", "who"), [("process", 0), ("thread", 0), ("thread", 1)])
-def test_block_in_a_map_that_fails(backend, who):
+@pytest.mark.parametrize(("backend", "failing"), [("process", 0), ("thread", 0), ("thread", 1)])
+def test_block_in_a_map_that_fails(backend, failing):
     is_inside = Event()
     pool = MapReduce(backend, np=2)
 
@@ -330,7 +330,7 @@ def test_block_in_a_map_that_fails(backend, who):
             raise ValueError("of the map")
 
         def inner(q):
-            if q.rank == who:
+            if q.rank == failing:
                 is_inside.set()
                 with pool.ordered:
                     pass
