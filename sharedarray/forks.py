@@ -107,18 +107,9 @@ def on_fork(
 ) -> None:
     """Call functions around every fork of this process and of its forked children, for ever.
 
-    Parameters
-    ----------
-    before : callable, optional
-        Called in the forking thread before the fork, the last one registered first.
-    in_child : callable, optional
-        Called in the child after the fork, the first one registered first; `process_token` and
-        `generation` are already the child's own.
-
-    Notes
-    -----
-    Python reports an exception of a hook as unraisable, and forks all the same. On a platform
-    without fork, nothing is called.
+    `before` runs in the forking thread, the last one registered first; `in_child` in the child, the
+    first one registered first, where `process_token` and `generation` are already the child's.
+    Python reports an exception of a hook as unraisable, and forks all the same.
     """
     if not hasattr(os, "register_at_fork"):
         return

@@ -37,15 +37,7 @@ _for_workers: set[str] = set()
 
 
 class Later:
-    """A module that is imported on first use.
-
-    Parameters
-    ----------
-    home : str
-        Its full name.
-    for_workers : bool, default False
-        Whether forked workers may use it.
-    """
+    """The module `home`, imported on first use, or before the first fork if `for_workers`."""
 
     def __init__(self, home: str, *, for_workers: bool = False) -> None:
         self._home = home
@@ -67,19 +59,18 @@ def facade(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__getattr__` and `__dir__` of a module (PEP 562), which import names on first use.
 
-    The public classes and functions that it has, and those that it gets so, have it for their
-    `__module__` from then on.
+    The module becomes the `__module__` of its public classes and functions.
 
     Parameters
     ----------
     namespace : dict
         The globals of the module.
     homes : mapping of str to tuple of str
-        The names of each module.
+        The names to import from each module.
     for_workers : iterable of str
-        The modules that forked workers may use.
+        The modules among them that forked workers may use.
     beside : mapping of str to str, optional
-        What is called at once, as ``"module:function"``, where another module is loaded already.
+        Functions as ``"module:function"``, called now if the module of the key is loaded.
     """
     _for_workers.update(for_workers)
     for other, function in (beside or {}).items():

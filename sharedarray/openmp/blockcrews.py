@@ -68,20 +68,7 @@ _kept: list[ExitStack] = []
 
 
 class BlockCrew(ProcessCrew):
-    """The forked ranks of one block, see the module.
-
-    Parameters
-    ----------
-    n_ranks : int
-        Coordinator included.
-
-    Attributes
-    ----------
-    team : Team
-        What the ranks share.
-    number : int
-        The rank of this process.
-    """
+    """The forked ranks of one block, see the module; `number` is the rank of this process."""
 
     RESULT = "What is reduced of rank"
 
@@ -193,13 +180,7 @@ class BlockCrew(ProcessCrew):
                     pass
 
     def gather(self, own: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """Wait until all ranks have left the block; return what each adds to the reductions.
-
-        Raises
-        ------
-        ParallelException
-            If a rank has failed or died.
-        """
+        """Wait until all ranks have left the block; return what each adds to the reductions."""
         while self._take_next(None):
             pass
         return [own, *(self._results[rank] for rank in range(1, self._n_workers))]
@@ -256,12 +237,7 @@ class _ForkedCrew(BlockCrew):
 def run_in_threads(team: Team, live: Callable[[int], Any]) -> list[Any]:
     """Return ``live(rank)`` of each rank, run at the same time.
 
-    Raises
-    ------
-    ParallelException
-        If another rank than the caller has raised.
-    BaseException
-        What the caller has raised as rank 0.
+    Raises what the caller raises as rank 0, or ParallelException if another rank has raised.
     """
     contexts = [copy_context() for _ in range(team.n_ranks)]
     share = config.share_for(team.n_ranks)

@@ -33,25 +33,7 @@ __all__ = ["Critical", "Ordered", "Rank", "Single"]
 
 
 class Rank:
-    """One rank of a block.
-
-    Attributes
-    ----------
-    number, pid : int
-        Its number, 0 in the coordinator, and its process.
-    team : Team
-        What it shares with the other ranks.
-    inside : list of str
-        The critical blocks that it is in.
-    loop : str
-        The kind of the loop that it is in, or empty.
-    turn : Ordered or None
-        Of the ordered loop that it is in.
-    scope : dict
-        Its variables.
-    var : Variables
-        The same as attributes.
-    """
+    """One rank of a block; rank 0 is the coordinator."""
 
     def __init__(self, number: int, team: Team, scope: Scope) -> None:
         self.number = number
@@ -59,9 +41,9 @@ class Rank:
         self.team = team
         self.scope = scope
         self.var = Variables(scope)
-        self.inside: list[str] = []
-        self.loop = ""
-        self.turn: Ordered | None = None
+        self.inside: list[str] = []  # the critical blocks that it is in
+        self.loop = ""  # the kind of the loop that it is in
+        self.turn: Ordered | None = None  # of the ordered loop that it is in
         self._n_slots = 0
 
     def barrier(self) -> None:

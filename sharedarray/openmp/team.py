@@ -62,21 +62,7 @@ _FOR_NAME = _FOR_TURN + N_SLOTS
 class Team:
     """The state that the ranks of one block share.
 
-    Parameters
-    ----------
-    primitives, counters : callable
-        Make the primitives from the numbers of ranks and of words, the counters from their number.
-    n_ranks : int
-        At least 1.
-
-    Attributes
-    ----------
-    failure : ParallelException or None
-        What a rank of this process has found here.
-    on_stop : callable
-        Called where a rank finds that the block has failed; raises.
-    on_check : callable
-        Called by `check`, to look for failures of other ranks.
+    `primitives` is called with the numbers of ranks and of words, `counters` with their number.
     """
 
     def __init__(
@@ -95,8 +81,11 @@ class Team:
         self._words = self.primitives.words
         self._is_broken = False
         self._is_closed = False
+        # What a rank of this process has found.
         self.failure: ParallelException | None = None
+        # Called where a rank finds that the block has failed; raises.
         self.on_stop: Callable[[], None] = _stop
+        # Called by `check`, to look for failures of other ranks.
         self.on_check: Callable[[], None] = do_nothing
 
     def close(self) -> None:

@@ -277,12 +277,8 @@ def partials(scope: Scope) -> tuple[Any, ...]:
 def combined(first: Scope, own: Scope, of_ranks: list[tuple[Any, ...]]) -> Scope:
     """Return the variables after the block.
 
-    Parameters
-    ----------
-    first, own : dict
-        The variables before the block, and those of the coordinator in it.
-    of_ranks : list of tuple
-        The `partials` of each rank, in the order of the ranks.
+    They follow from those before the block, those of the coordinator in it, and the `partials` of
+    each rank, in the order of the ranks.
     """
     result = dict(own)
     reductions = {n: each for n, each in first.items() if isinstance(each, _ReducedVariable)}
