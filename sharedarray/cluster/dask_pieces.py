@@ -73,14 +73,9 @@ class Span(NamedTuple):
 
 
 class Bundle:
-    """Sorted pieces of one block, each of them in parts.
+    """Sorted pieces of one block, each of them in one span or more, in the order of the elements.
 
-    Parameters
-    ----------
-    spans : list of list of Span
-        Of each piece at least one, in the order of the elements.
-    samples : ndarray, optional
-        Values that are going to be asked for, so that the files need not be mapped for them.
+    The samples are values that are going to be asked for: no file need be mapped for them.
     """
 
     __slots__ = ("samples", "spans")
@@ -205,12 +200,9 @@ def _machine() -> str:
 
 def dask_worker() -> Any:
     """Return the Dask worker that runs this task, None if a scheduler in this process does."""
-    module = sys.modules.get("distributed")
-    if module is None:
-        return None
     try:
-        return module.get_worker()
-    except ValueError:
+        return sys.modules["distributed"].get_worker()
+    except (KeyError, ValueError):
         return None
 
 
@@ -221,12 +213,11 @@ def can_share(n_blocks: int) -> bool:
     """
     if not _machine() or not has_room(n_blocks * N_FILES):
         return False
-    module = sys.modules.get("distributed")
     try:
-        client = module.default_client() if module is not None else None
-    except ValueError:
-        client = None
-    if client is None or client.asynchronous:
+        client = sys.modules["distributed"].default_client()
+    except (KeyError, ValueError):
+        return False
+    if client.asynchronous:
         return False
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return len({worker["host"] for worker in workers}) == 1
@@ -278,8 +269,8 @@ def _serialize(bundle: Bundle, context: Any = None) -> tuple[dict[str, Any], lis
 def _deserialize(header: dict[str, Any], frames: list[Any]) -> Bundle:
     if "files" not in header:
         return _unpacked(*pickle.loads(header["arrays"], buffers=frames))
+    pieces, samples = pickle.loads(header["files"])
     try:
-        pieces, samples = pickle.loads(header["files"])
         spans = [[Span(File.attached(*of), chunk) for of, chunk in parts] for parts in pieces]
         return Bundle(spans, samples)
     except OSError as error:

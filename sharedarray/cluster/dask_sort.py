@@ -219,12 +219,7 @@ def _sorted(x: Any, direction: Direction, tasks: _Tasks) -> Any:
 
 
 def _graph(
-    source: str,
-    sizes: Sequence[int],
-    direction: Direction,
-    tasks: _Tasks,
-    group: int,
-    token: str,
+    source: str, sizes: Sequence[int], direction: Direction, tasks: _Tasks, group: int, token: str
 ) -> dict[Any, Any]:
     """Return all tasks; the blocks are ``(source, i)``."""
     ordered, brackets, samples, piece, result = (
@@ -265,10 +260,7 @@ def _graph(
 
 
 def _sort_block(
-    order: _Sort,
-    direction: Direction,
-    positions: Callable[[], NDArray[np.int64]] | None,
-    a: Any,
+    order: _Sort, direction: Direction, positions: Callable[[], NDArray[np.int64]] | None, a: Any
 ) -> Bundle:
     introduce()
     pool = node_pool()
@@ -300,11 +292,7 @@ def _cut(number: int, size: int, which: slice, block: Bundle, brackets: Brackets
 
 
 def _merge_pieces(
-    merge: _Merge,
-    starts: Sequence[int],
-    direction: Direction,
-    number: int,
-    bundles: Sequence[Bundle],
+    merge: _Merge, starts: Sequence[int], direction: Direction, number: int, bundles: list[Bundle]
 ) -> NDArray[Any]:
     """Merge the pieces of that number; the blocks that the bundles are of start at `starts`."""
     introduce()

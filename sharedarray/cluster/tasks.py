@@ -59,15 +59,7 @@ class PendingClaim(NamedTuple):
 
 
 class TaskBackend(Backend):
-    """A backend whose workers are tasks of the caller's engine.
-
-    Parameters
-    ----------
-    engine : object
-        The engine.
-    kind : str
-        What it is called in errors.
-    """
+    """A backend whose workers are tasks of the caller's engine, which errors call by its `kind`."""
 
     is_parallel = True
     is_granting = True
@@ -91,13 +83,7 @@ class TaskBackend(Backend):
 
 
 class TaskCrew:
-    """The workers of one map as futures, one claim of a rank at a time.
-
-    Parameters
-    ----------
-    call : CrewMap
-        The map.
-    """
+    """The workers of one map as futures, one claim of a rank at a time."""
 
     def __init__(self, call: CrewMap) -> None:
         self._call = call
@@ -126,15 +112,7 @@ class TaskCrew:
         pending.future.add_done_callback(_putting(self._done, rank))
 
     def receive(self, timeout: float | None) -> tuple[int, Report] | None:
-        """Return the rank and the next report; None when all have ended.
-
-        Raises
-        ------
-        NothingYet
-            If there is none for `timeout` seconds.
-        WorkerDied
-            If the engine has lost a worker.
-        """
+        """Return the rank and the next report, see `Crew`; WorkerDied if a worker was lost."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while self._pending or self._n_open:
             seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -190,15 +168,7 @@ class TaskCrew:
 
 
 class RemoteCrew(TaskCrew):
-    """Workers that get the map and their claims as pickles.
-
-    Parameters
-    ----------
-    call : CrewMap
-        The map.
-    schedule : type
-        What the workers have of constructs.
-    """
+    """Workers that get the map and their claims as pickles, and constructs from `schedule`."""
 
     def __init__(self, call: CrewMap, schedule: type[RemoteSchedule]) -> None:
         super().__init__(call)
