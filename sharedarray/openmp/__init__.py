@@ -1,1 +1,1 @@
-"""An OpenMP-like block of code that several ranks run, and what they share work and data by."""
+"""OpenMP-like parallel blocks: ranks, loops, synchronization, shared and reduced variables."""
