@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import copy_context
 from copy import copy
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Report
 from sharedarray.workers.process import flush_streams
 from sharedarray.workers.reports import Claim, Failure, portable, text_of_traceback
-from sharedarray.workers.worker import reseed, run_worker, unsent
+from sharedarray.workers.worker import WorkerMap, WorkerSchedule, reseed, run_worker, unsent
 
 __all__ = ["RemoteMap", "RemoteSchedule", "SentClaim", "run_claim", "run_packed"]
 
@@ -62,8 +62,8 @@ class SentClaim(NamedTuple):
     n_beside: int
 
 
-class RemoteMap:
-    """What a worker needs of its map, see `WorkerMap`; pool and function are pickles at first.
+class RemoteMap(WorkerMap):
+    """The map of a remote worker; pool and function are pickles at first.
 
     Parameters
     ----------
@@ -82,15 +82,6 @@ class RemoteMap:
         Whether the function refers to the pool.
     """
 
-    outer = None
-    engine = None
-    sequence = None
-    let_out: tuple[type[BaseException], ...] = ()
-    chunksize = 1
-    n_left = 0
-
-    pool: Any
-    func: Callable[..., Any]
     schedule: RemoteSchedule
 
     def __init__(
@@ -153,7 +144,7 @@ class RemoteMap:
 _loading = threading.Lock()
 
 
-class RemoteSchedule:
+class RemoteSchedule(WorkerSchedule):
     """The state that workers of this process share; they cannot reach the others of their map."""
 
     def __init__(self, remote: RemoteMap) -> None:
@@ -173,12 +164,6 @@ class RemoteSchedule:
     def takes(self, rank: int, start: int, before: tuple[int, ...]) -> None:
         """Note that a worker has a claim that starts here, while these others run."""
 
-    def starts(self, rank: int, item: int | None) -> None:
-        """Do nothing: the coordinator knows of claims only."""
-
-    def passed(self, rank: int) -> None:
-        """Note that no item of the worker's claim wants a turn any more."""
-
     def await_turn(self, rank: int, item: int) -> None:
         """Raise NotImplementedError."""
         raise self._missing("ordered")
@@ -186,13 +171,6 @@ class RemoteSchedule:
     def enter(self) -> None:
         """Raise NotImplementedError."""
         raise self._missing("critical")
-
-    def leave(self) -> None:
-        """Do nothing: no worker is inside."""
-
-    def reaches_here(self) -> bool:
-        """Return true: `await_turn` and `enter` say themselves what they cannot do."""
-        return True
 
     def _missing(self, construct: str) -> NotImplementedError:
         return NotImplementedError(

@@ -47,11 +47,12 @@ from sharedarray.openmp.team import CHECK_INTERVAL, Team, do_nothing
 from sharedarray.workers.blas import limited_threads
 from sharedarray.workers.crew import NextClaim, NothingYet, Report
 from sharedarray.workers.interrupts import signals_blocked
-from sharedarray.workers.primitives import TeamPrimitives, until_readable
+from sharedarray.workers.primitives import TeamPrimitives
 from sharedarray.workers.process import (
     DeathPipe,
     check_fork,
     forking,
+    is_readable,
     leave,
     prepare_child,
     streams_kept,
@@ -133,7 +134,7 @@ class BlockCrew(ProcessCrew):
             if self._death_pipe is not None:
                 prepare_child(self._death_pipe)
             if self._primitives is not None:
-                self._primitives.until_readable = until_readable
+                self._primitives.until_readable = is_readable
             # The coordinator kills the ranks when it learns of a failure: until then they go on.
             self.team.on_stop = do_nothing
             self.team.on_check = do_nothing

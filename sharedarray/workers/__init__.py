@@ -1,1 +1,1 @@
-"""Who runs: backends, what their workers share, and the pools built on them."""
+"""Workers: backends, what their workers share, pools and background calls."""

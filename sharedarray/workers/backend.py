@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sharedarray import config
 from sharedarray.lazy import Later
@@ -28,14 +28,16 @@ __all__ = [
 ]
 
 
-class CrewMap(WorkerMap, Protocol):
+class CrewMap(WorkerMap):
     """What a crew needs of its map, see `MapCall`."""
 
     def item_of(self, rank: int) -> int | None:
         """Return the item that a worker runs, None where it runs none."""
+        raise NotImplementedError
 
     def prepare(self, rank: int) -> None:
-        """Prepare a new process."""
+        """Give a new process random numbers and a number of workers of its own."""
+        raise NotImplementedError
 
 
 class Backend:

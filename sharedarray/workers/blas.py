@@ -15,9 +15,9 @@ from sharedarray.workers.interrupts import signals_blocked
 __all__ = ["limited_threads"]
 
 _lock = Lock()
-# The blocks that are under way, in whatever threads: a list of one limit for each.
+# A list with the limit of each block that runs, in any thread.
 _wanted: list[list[int]] = []
-# The pools that are limited, and what knows how it was before.
+# The pools that are limited, and what restores them.
 _limiters: list[tuple[Any, Any]] = []
 
 
@@ -25,9 +25,8 @@ _limiters: list[tuple[Any, Any]] = []
 def limited_threads(n_threads: int) -> Iterator[None]:
     """Let the pools of this process have at most `n_threads` threads for the length of the block.
 
-    Of blocks at the same time the lowest limit holds, and after the last one what was before.
-    Processes that are forked within keep the limit. To limit each of them in itself would take
-    longer, and start the threads that the fork has just ended.
+    Of blocks at the same time the lowest limit holds. Processes that are forked within keep the
+    limit: to limit each in itself would take longer, and start the threads that its fork has ended.
     """
     if _threadpoolctl() is None:
         yield
@@ -59,7 +58,7 @@ def _limit() -> None:
 
 
 def _start_afresh() -> None:
-    """Keep the limit in a forked child, whatever ends there."""
+    """Keep the limit in a forked child, whichever blocks end there."""
     global _lock
     _lock = Lock()
     _wanted.clear()

@@ -45,7 +45,7 @@ _CLAIMED, _STOPPED, _USES_ORDERED = range(3)
 _PENDING = 3
 
 
-class Schedule:
+class Schedule(WorkerSchedule):
     """The state that the workers of one map share.
 
     `make` makes the primitives from the numbers of workers and of words; `claim` gives out

@@ -51,10 +51,11 @@ class Crew(Protocol):
         """End the workers, whatever they do, and wait for them; once more does nothing."""
 
     def abandon(self) -> None:
-        """Do what must be done even if an interrupt has cut `end` short."""
+        """Do what must be done even if an interrupt has cut `end` short; by default nothing."""
+        return
 
 
-class SerialCrew:
+class SerialCrew(Crew):
     """The caller as the only worker: an item runs when its result is asked for."""
 
     def __init__(self) -> None:
@@ -80,6 +81,3 @@ class SerialCrew:
     def end(self) -> None:
         """Forget the work."""
         self._reports = iter(())
-
-    def abandon(self) -> None:
-        """Do nothing."""

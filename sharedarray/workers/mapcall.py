@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from sharedarray import config
 from sharedarray.errors import StopProcessGroup, WorkerDied
-from sharedarray.workers.backend import Backend
+from sharedarray.workers.backend import Backend, CrewMap
 from sharedarray.workers.constructs import Schedule
 from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report, worker_exception
 from sharedarray.workers.reports import Claim, Failure, Results
@@ -66,7 +66,7 @@ class Span(NamedTuple):
     ended: float
 
 
-class MapCall:
+class MapCall(CrewMap):
     """The state of one map, with `run` for its coordinator and `work` for its workers.
 
     Parameters
@@ -104,16 +104,15 @@ class MapCall:
         self.star = star
         self.chunksize = chunksize
         self.n_workers = n_workers
-        self.outer = current_worker()  # runs this map
+        self.outer = current_worker()
         self.engine = backend.engine
         self._backend = backend
         # 30 years are for ever; no clock counts much longer times.
         self._timeout = None if timeout is None or timeout >= 1e9 else float(timeout)
         self._began = time.monotonic()
         self._iterator = items if isinstance(items, Iterator) else None
-        self.sequence: Any = items
+        self.sequence = items
         self.n_items = n_items
-        self.let_out: tuple[type[BaseException], ...] = ()  # come out of items as they are
         if config.get_debug():
             self.let_out = (BaseException,)
         elif not backend.is_parallel:  # the caller is the worker: Ctrl-C is the user's

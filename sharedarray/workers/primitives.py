@@ -24,7 +24,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import select
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, MutableSequence
 from contextlib import suppress
@@ -33,14 +32,13 @@ from threading import Condition
 from sharedarray.descriptor import Descriptor, opened, pipe
 from sharedarray.errors import StopProcessGroup
 from sharedarray.workers.interrupts import signals_blocked
-from sharedarray.workers.process import streams_kept
+from sharedarray.workers.process import is_readable, streams_kept
 
 __all__ = [
     "Primitives",
     "ProcessPrimitives",
     "TeamPrimitives",
     "ThreadPrimitives",
-    "until_readable",
 ]
 
 _TOKEN = b"t"
@@ -213,13 +211,13 @@ class TeamPrimitives(ProcessPrimitives):
     Attributes
     ----------
     until_readable : callable
-        Called with a descriptor to wait for; may return before it is readable. In the coordinator
-        one that raises when a rank has failed or died; children just wait, until they are killed.
+        Called with a descriptor to wait for; may return before it is readable. Raises in the
+        coordinator when a rank has failed or died; children wait until they are killed.
     """
 
     def __init__(self, n_workers: int, n_words: int) -> None:
         super().__init__(n_workers, n_words)
-        self.until_readable: Callable[[int], None] = until_readable
+        self.until_readable: Callable[[int], object] = is_readable
         self._has_token = False
         # Between a poll that finds the token and the read another process may take it, and die.
         os.set_blocking(self._mutex[0].number, False)
@@ -241,13 +239,6 @@ class TeamPrimitives(ProcessPrimitives):
                 return os.read(number, nbytes)
             except BlockingIOError:
                 self.until_readable(number)
-
-
-def until_readable(number: int) -> None:
-    """Wait until a descriptor is readable."""
-    poll = select.poll()  # select.select takes no numbers above 1023
-    poll.register(number, select.POLLIN)
-    poll.poll()
 
 
 def _token() -> tuple[Descriptor, Descriptor]:

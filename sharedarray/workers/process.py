@@ -60,6 +60,7 @@ __all__ = [
     "close_in_children",
     "flush_streams",
     "forking",
+    "is_readable",
     "leave",
     "prepare_child",
     "streams_kept",
@@ -189,7 +190,7 @@ class DeathPipe:
             fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
             fcntl.fcntl(own, _F_SETSIG, signal.SIGKILL)
             fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | fcntl.FASYNC)
-            if _is_readable(own, 0):  # the parent has died already
+            if is_readable(own, 0):  # the parent has died already
                 os._exit(1)
         self._read.close()
 
@@ -199,10 +200,11 @@ class DeathPipe:
         self._write.close()
 
 
-def _is_readable(descriptor: int, seconds: float) -> bool:
+def is_readable(descriptor: int, seconds: float | None = None) -> bool:
+    """Wait until a descriptor is readable, for at most so many seconds; return whether it is."""
     poll = select.poll()  # select.select takes no numbers above 1023
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
 class Process:
@@ -221,7 +223,7 @@ class Process:
     def __init__(self) -> None:
         self.exitcode: int | None = None
         self.is_reaped = False
-        # Lists for `call_into`.
+        # Lists, filled by one call of C, see `interrupts`.
         self._pids: list[int] = []
         self._sentinels: list[Descriptor] = []
 
@@ -237,14 +239,9 @@ class Process:
         return number if number >= 0 else None
 
     def start(self, work: Callable[[], None], death_pipe: DeathPipe) -> None:
-        """Fork it, within `forking`.
+        """Fork it, within `forking`; the child dies with the death pipe.
 
-        Parameters
-        ----------
-        work : callable
-            If it raises, the process ends with exit code 1 and a traceback on stderr.
-        death_pipe : DeathPipe
-            The child dies with it.
+        If `work` raises, it ends with exit code 1 and a traceback on stderr.
         """
         if self.fork():
             _run_child(work, death_pipe)
@@ -278,7 +275,7 @@ class Process:
         if self.is_reaped:
             return True
         if self.sentinel is not None:
-            return _is_readable(self.sentinel, seconds)
+            return is_readable(self.sentinel, seconds)
         deadline = time.monotonic() + seconds
         while not (self.is_reaped or self._waited(os.WNOHANG)):
             if time.monotonic() >= deadline:
@@ -353,7 +350,7 @@ def leave(exitcode: int) -> NoReturn:
 def prepare_child(death_pipe: DeathPipe) -> None:
     """Get rid of what belongs to the parent; signals are blocked until then."""
     gc.freeze()  # or a collection would write to, and so copy, every page with an object
-    signal.set_wakeup_fd(-1)  # or the parent's event loop would hear of our signals
+    signal.set_wakeup_fd(-1)  # or signals would wake the parent's event loop
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)

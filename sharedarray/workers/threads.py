@@ -39,14 +39,14 @@ from time import sleep
 from typing import Any
 
 from sharedarray import forks
-from sharedarray.workers.crew import NextClaim, NothingYet, Report, Work
+from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report, Work
 from sharedarray.workers.interrupts import call_into
 from sharedarray.workers.reports import Claim
 
 __all__ = ["ThreadCrew"]
 
 
-class ThreadCrew:
+class ThreadCrew(Crew):
     """Worker threads, see the module; `end` calls `stop` before it waits for them."""
 
     def __init__(self, n_workers: int, stop: Callable[[], None]) -> None:
@@ -110,9 +110,6 @@ class ThreadCrew:
         # The workers count those that have ended: an interrupt may have lost a report.
         while len(self._ended) < self._n_started:
             self._reports.get()
-
-    def abandon(self) -> None:
-        """Do nothing: threads end after their items."""
 
 
 def _serve(

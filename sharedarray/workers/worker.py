@@ -20,7 +20,7 @@ from contextvars import Context, ContextVar
 from itertools import takewhile
 from operator import getitem
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -46,62 +46,59 @@ __all__ = [
 SHORT_CLAIM, LONG_CLAIM = 0.5e-3, 5e-3
 
 
-class WorkerSchedule(Protocol):
-    """What a worker needs of the state that the workers of a map share, see `Schedule`."""
+class WorkerSchedule:
+    """What the workers of a map share, see `Schedule`; here of workers that cannot wait."""
 
     @property
     def stopped(self) -> bool:
         """Return whether no worker may start another item."""
+        raise NotImplementedError
 
     def stop(self) -> None:
         """Let no worker start another item, and wake those that wait here."""
+        raise NotImplementedError
 
     def starts(self, rank: int, item: int | None) -> None:
-        """Note which item a worker runs; None for none."""
+        """Note which item a worker runs, or whose result it sends; None for none."""
 
     def passed(self, rank: int) -> None:
         """Note that no item of the worker's claim wants a turn any more."""
 
     def await_turn(self, rank: int, item: int) -> None:
         """Wait until no earlier item can want a turn."""
+        raise NotImplementedError
 
     def enter(self) -> None:
         """Enter the critical block, once no other worker is inside."""
+        raise NotImplementedError
 
     def leave(self) -> None:
         """Leave the critical block."""
 
     def reaches_here(self) -> bool:
-        """Return whether `await_turn` and `enter` work in this process."""
+        """Return whether `await_turn` and `enter` work in this process, or raise themselves."""
+        return True
 
 
-class WorkerMap(Protocol):
-    """What a worker needs of its map, see `MapCall`."""
+class WorkerMap:
+    """What a worker needs of its map, see `MapCall`; the defaults are those of a remote one."""
 
     pool: Any
     func: Callable[..., Any]
     star: bool
     number: tuple[int, ...]
     n_workers: int
-    sequence: Any
-    engine: Any
-    let_out: tuple[type[BaseException], ...]
-
-    @property
-    def outer(self) -> Worker | None:
-        """Return the worker that this map runs in."""
-
-    @property
-    def chunksize(self) -> int | None:
-        """Return how many items a claim has, None where that varies."""
+    schedule: WorkerSchedule
+    outer: Worker | None = None  # that runs the map
+    engine: Any = None
+    sequence: Any = None
+    chunksize: int | None = 1
+    let_out: tuple[type[BaseException], ...] = ()  # what comes out of items as it is
 
     @property
     def n_left(self) -> int:
         """Return how many items of the sequence are not claimed yet."""
-
-    @property
-    def schedule(self) -> WorkerSchedule:
-        """Return what the workers share."""
+        return 0
 
 
 class Worker:
