@@ -37,17 +37,15 @@ def mean(
 
     Parameters
     ----------
-    a, axis, dtype, out, keepdims, where
-        As for `numpy.mean`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 64 MiB, float16 and longdouble from 1,048,576 elements: bool and numbers, without
-    `where`; of all elements, where the array is one-dimensional or contiguous, or along some axes.
-    The sum is that of `sum`, and is divided as NumPy does.
-    Extra memory: 4 MiB a worker where elements are converted, else none.
+    Otherwise as `numpy.mean`. In parallel from 64 MiB, float16 and longdouble from 1,048,576
+    elements: bool and numbers, without `where`; of all elements, where the array is one-dimensional
+    or contiguous, or along some axes. The sum is that of `sum`, and is divided as NumPy does. Extra
+    memory: 4 MiB a worker where elements are converted, else none.
 
     Examples
     --------
@@ -76,17 +74,15 @@ def var(
 
     Parameters
     ----------
-    a, axis, dtype, out, ddof, keepdims, where, mean, correction
-        As for `numpy.var`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 1,048,576 elements: bool and numbers, without `where` and `mean`; of all elements,
-    where the array is one-dimensional or contiguous, or along some axes. The mean comes first; then
-    each worker computes and sums the squares of the distances from it, leaf by leaf of NumPy's
-    summation tree, without the copy of the array that NumPy makes.
+    Otherwise as `numpy.var`. In parallel from 1,048,576 elements: bool and numbers, without `where`
+    and `mean`; of all elements, where the array is one-dimensional or contiguous, or along some
+    axes. The mean comes first; then each worker computes and sums the squares of the distances from
+    it, leaf by leaf of NumPy's summation tree, without the copy of the array that NumPy makes.
     Extra memory: 4 MiB a worker.
 
     Examples
@@ -117,14 +113,12 @@ def std(
 
     Parameters
     ----------
-    a, axis, dtype, out, ddof, keepdims, where, mean, correction
-        As for `numpy.std`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel as `var`, whose square root it is.
+    Otherwise as `numpy.std`. In parallel as `var`, whose square root it is.
 
     Examples
     --------
@@ -151,14 +145,13 @@ def nanmean(
 
     Parameters
     ----------
-    a, axis, dtype, out, keepdims, where
-        As for `numpy.nanmean`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel as `nansum`, without `out`; bool and integers as in `mean`.
+    Otherwise as `numpy.nanmean`. In parallel as `nansum`, without `out`; bool and integers as in
+    `mean`.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,6 @@ _N_WORKERS = range(1, 8)
 _SIZES = (128, 129, 1000, 4099, 9001, 30_011)
 _SHAPES = (((40, 50, 13), (0, 2)), ((40, 50, 13), (1,)), ((9001, 5), (0,)), ((6, 20_011), (1,)))
 _LEAF = 160  # elements: above the 128 that NumPy adds without a tree
-
-Check = Callable[[NDArray[Any], int], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class NumPyReport:
 
     version: str
     n_checked: int
-    differences: tuple[str, ...] = field(default=())
+    differences: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.differences
@@ -82,8 +80,8 @@ def check_numpy(*, strict: bool = True, seed: int = 0) -> NumPyReport:
 
     Notes
     -----
-    It takes about a second, and runs in the caller: the bits depend on where an array is cut and
-    not on who works. Sums, means and variances of all elements and along axes, of every dtype of
+    It takes about a second, and runs in the caller: the bits depend on where an array is cut, not
+    on the workers. Sums, means and variances of all elements and along axes, of every dtype of
     numbers, in several layouts, with random values, values of very different size, and sums that
     cancel; as if for 1 to 7 workers. NumPy 2.0 to 2.5 keep all promises. Where another one does
     not, results differ from NumPy's in the last bits.

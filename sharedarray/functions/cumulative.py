@@ -33,17 +33,15 @@ def cumsum(
 
     Parameters
     ----------
-    a, axis, dtype, out
-        As for `numpy.cumsum`; masked arrays are refused.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 2,097,152 elements, without `dtype` and `out`: bool and integers, in two passes;
-    floats and complex numbers along an axis of several, line by line, since NumPy adds the elements
-    of a line one after the other. See `sharedarray_ops.reduce.scan`.
-    Extra memory: none besides the result.
+    Otherwise as `numpy.cumsum`; masked arrays are refused. In parallel from 2,097,152 elements,
+    without `dtype` and `out`: bool and integers, in two passes; floats and complex numbers along an
+    axis of several, line by line, since NumPy adds the elements of a line one after the other. See
+    `sharedarray_ops.reduce.scan`. Extra memory: none besides the result.
 
     Examples
     --------
@@ -67,14 +65,12 @@ def cumprod(
 
     Parameters
     ----------
-    a, axis, dtype, out
-        As for `numpy.cumprod`; masked arrays are refused.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel as `cumsum`.
+    Otherwise as `numpy.cumprod`; masked arrays are refused. In parallel as `cumsum`.
 
     Examples
     --------

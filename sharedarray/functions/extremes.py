@@ -37,17 +37,16 @@ def min(
 
     Parameters
     ----------
-    a, axis, out, keepdims, initial, where
-        As for `numpy.min`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 128 MiB, float16, longdouble and complex numbers, for which NumPy has no SIMD
-    loops, from 1,048,576 elements: bool, numbers and times, without `initial` and `where`. Arrays
-    are cut along any axis, see `sharedarray_ops.reduce.folding`. Where the smallest elements are
-    zeros of both signs, or different NaNs, it may be another one of them than NumPy's.
+    Otherwise as `numpy.min`. In parallel from 128 MiB, float16, longdouble and complex numbers, for
+    which NumPy has no SIMD loops, from 1,048,576 elements: bool, numbers and times, without
+    `initial` and `where`. Arrays are cut along any axis, see `sharedarray_ops.reduce.folding`.
+    Where the smallest elements are zeros of both signs, or different NaNs, it may be another one of
+    them than NumPy's.
 
     Examples
     --------
@@ -73,14 +72,12 @@ def max(
 
     Parameters
     ----------
-    a, axis, out, keepdims, initial, where
-        As for `numpy.max`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel as `min`.
+    Otherwise as `numpy.max`. In parallel as `min`.
 
     Examples
     --------
@@ -104,14 +101,13 @@ def ptp(
 
     Parameters
     ----------
-    a, axis, out, keepdims
-        As for `numpy.ptp`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel as `min`, but from 64 MiB. Both extremes are found in one pass.
+    Otherwise as `numpy.ptp`. In parallel as `min`, but from 64 MiB. Both extremes are found in one
+    pass.
 
     Examples
     --------
@@ -137,16 +133,15 @@ def nanmin(
 
     Parameters
     ----------
-    a, axis, out, keepdims, initial, where
-        As for `numpy.nanmin`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 64 MiB, float16, longdouble and complex numbers from 1,048,576 elements: numbers
-    and times, without `initial` and `where`; bool and integers as in `min`. Where the smallest
-    elements are zeros of both signs, it may be another one of them than NumPy's.
+    Otherwise as `numpy.nanmin`. In parallel from 64 MiB, float16, longdouble and complex numbers
+    from 1,048,576 elements: numbers and times, without `initial` and `where`; bool and integers as
+    in `min`. Where the smallest elements are zeros of both signs, it may be another one of them
+    than NumPy's.
 
     Examples
     --------
@@ -172,14 +167,12 @@ def nanmax(
 
     Parameters
     ----------
-    a, axis, out, keepdims, initial, where
-        As for `numpy.nanmax`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel as `nanmin`.
+    Otherwise as `numpy.nanmax`. In parallel as `nanmin`.
 
     Examples
     --------
@@ -203,16 +196,15 @@ def argmin(
 
     Parameters
     ----------
-    a, axis, out, keepdims
-        As for `numpy.argmin`: of equal elements the first one, or the first NaN or NaT.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 64 MiB, float16, longdouble and complex numbers from 1,048,576 elements: bool,
-    numbers and times. Workers stop at what cannot be surpassed, as NumPy does: the first NaN or
-    NaT, for bool the first False. Extra memory: 4 MiB a worker where the array is not C-contiguous.
+    Otherwise as `numpy.argmin`. In parallel from 64 MiB, float16, longdouble and complex numbers
+    from 1,048,576 elements: bool, numbers and times. Workers stop at what cannot be surpassed, as
+    NumPy does: the first NaN or NaT, for bool the first False. Extra memory: 4 MiB a worker where
+    the array is not C-contiguous.
 
     Examples
     --------
@@ -236,14 +228,12 @@ def argmax(
 
     Parameters
     ----------
-    a, axis, out, keepdims
-        As for `numpy.argmax`: of equal elements the first one, or the first NaN or NaT.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel as `argmin`.
+    Otherwise as `numpy.argmax`. In parallel as `argmin`.
 
     Examples
     --------

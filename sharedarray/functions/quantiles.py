@@ -42,20 +42,17 @@ def median(
 
     Parameters
     ----------
-    a, axis, out, keepdims
-        As for `numpy.median`.
-    overwrite_input : bool, default False
-        Whether `a` may be changed; it is where NumPy does the work.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Of all elements of one-dimensional or contiguous arrays of bool, integers, float16 to float64
-    and timedelta64, and along other axes, if there is no `out`: from 65,536 elements in the caller,
-    from 524,288 parallel. `sharedarray_ops.sort.selecting` finds the middle elements. Where the
-    middle is zero and there are zeros of both signs, NumPy does all of it.
-    Extra memory: little; room for a copy of `a` is taken, and few of its pages are touched.
+    Otherwise as `numpy.median`. From 65,536 elements in the caller, in parallel from 524,288: bool,
+    integers, float16 to float64 and timedelta64; of all elements, where the array is
+    one-dimensional or contiguous, or along some axes without `out`. The middle elements are
+    selected, `sharedarray_ops.sort.selecting`. Where the middle is zero and there are zeros of both
+    signs, NumPy does the work, and may change `a` if `overwrite_input` says so. Extra memory:
+    little; room for a copy of `a` is taken, and few of its pages are touched.
 
     Examples
     --------
@@ -84,17 +81,16 @@ def percentile(
 
     Parameters
     ----------
-    a, q, axis, out, overwrite_input, method, keepdims, weights
-        As for `numpy.percentile`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
     **kwargs
         What the running NumPy takes besides: ``interpolation`` up to NumPy 2.3.
 
     Notes
     -----
-    Parallel as `median`, with every `method`; not with `weights`. Where the elements of more than
-    eight ranks far apart are wanted, a parallel sort of a copy finds them.
+    Otherwise as `numpy.percentile`. In parallel as `median`, with every `method`; not with
+    `weights`. Where the elements of more than eight ranks far apart are wanted, a parallel sort of
+    a copy finds them.
 
     Examples
     --------
@@ -124,16 +120,14 @@ def quantile(
 
     Parameters
     ----------
-    a, q, axis, out, overwrite_input, method, keepdims, weights
-        As for `numpy.quantile`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
     **kwargs
         What the running NumPy takes besides: ``interpolation`` up to NumPy 2.3.
 
     Notes
     -----
-    Parallel as `percentile`.
+    Otherwise as `numpy.quantile`. In parallel as `percentile`.
 
     Examples
     --------

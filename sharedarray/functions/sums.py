@@ -38,21 +38,20 @@ def sum(
 
     Parameters
     ----------
-    a, axis, dtype, out, keepdims, initial, where
-        As for `numpy.sum`; of a dask array it is Dask's own sum.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 2,097,152 elements, 64-bit integers from 128 MiB: bool, numbers and timedelta64
-    without `where`, floats without `initial`; of all elements, where the array is one-dimensional
-    or contiguous (integers: any), or along some axes. The bits are NumPy's for any number of
-    workers, but for the sign and the payload of a NaN: all elements are added along NumPy's own
-    tree of pairwise summation, `sharedarray_ops.reduce.summation`; along axes, an array is cut
-    along another one, where each chunk has 256 KiB of adjacent elements or more,
-    `sharedarray_ops.reduce.folding`. Overflow and invalid values warn or raise as the caller's
-    `numpy.errstate` says. Extra memory: 4 MiB a worker where elements are converted, else none.
+    Otherwise as `numpy.sum`. In parallel from 2,097,152 elements, 64-bit integers from 128 MiB:
+    bool, numbers and timedelta64 without `where`, floats without `initial`; of all elements, where
+    the array is one-dimensional or contiguous (integers: any), or along some axes. The bits are
+    NumPy's for any number of workers, but for the sign and the payload of a NaN: all elements are
+    added along NumPy's own tree of pairwise summation, `sharedarray_ops.reduce.summation`; along
+    axes, an array is cut along another one, where each chunk has 256 KiB of adjacent elements or
+    more, `sharedarray_ops.reduce.folding`. Overflow and invalid values warn or raise as the
+    caller's `numpy.errstate` says. Extra memory: 4 MiB a worker where elements are converted, else
+    none. Of a dask array it is Dask's own sum.
 
     Examples
     --------
@@ -79,16 +78,14 @@ def prod(
 
     Parameters
     ----------
-    a, axis, dtype, out, keepdims, initial, where
-        As for `numpy.prod`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 1,048,576 elements, without `dtype`, `initial` and `where`: bool and integers, and
-    along axes floats and complex numbers. NumPy multiplies all floats one after the other; any
-    other order gives other bits, so that these are left to NumPy.
+    Otherwise as `numpy.prod`. In parallel from 1,048,576 elements, without `dtype`, `initial` and
+    `where`: bool and integers, and along axes floats and complex numbers. NumPy multiplies all
+    floats one after the other; any other order gives other bits, so that these are left to NumPy.
 
     Examples
     --------
@@ -115,16 +112,14 @@ def nansum(
 
     Parameters
     ----------
-    a, axis, dtype, out, keepdims, initial, where
-        As for `numpy.nansum`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 1,048,576 elements: floats and complex numbers in native byte order, without
-    `dtype`, `initial` and `where`; bool and integers as in `sum`. NaN is replaced leaf by leaf of
-    NumPy's summation tree, without the copy of the array that NumPy makes.
+    Otherwise as `numpy.nansum`. In parallel from 1,048,576 elements: floats and complex numbers in
+    native byte order, without `dtype`, `initial` and `where`; bool and integers as in `sum`. NaN is
+    replaced leaf by leaf of NumPy's summation tree, without the copy of the array that NumPy makes.
     Extra memory: 5 MiB a worker.
 
     Examples

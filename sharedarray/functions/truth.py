@@ -37,15 +37,14 @@ def any(
 
     Parameters
     ----------
-    a, axis, out, keepdims, where
-        As for `numpy.any`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 128 MiB, float16 and longdouble from 1,048,576 elements: bool, numbers and times,
-    without `where`. All workers stop at the first element that is true.
+    Otherwise as `numpy.any`. In parallel from 128 MiB, float16 and longdouble from 1,048,576
+    elements: bool, numbers and times, without `where`. All workers stop at the first element that
+    is true.
 
     Examples
     --------
@@ -70,14 +69,13 @@ def all(
 
     Parameters
     ----------
-    a, axis, out, keepdims, where
-        As for `numpy.all`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel as `any`. All workers stop at the first element that is false.
+    Otherwise as `numpy.all`. In parallel as `any`. All workers stop at the first element that is
+    false.
 
     Examples
     --------
@@ -96,15 +94,14 @@ def count_nonzero(
 
     Parameters
     ----------
-    a, axis, keepdims
-        As for `numpy.count_nonzero`.
     pool : Pool, optional
-        The workers. Default: `get_num_workers()` threads.
+        Default: as many threads as `get_num_workers()`.
 
     Notes
     -----
-    Parallel from 128 MiB, float16, longdouble, complex numbers and times from 1,048,576 elements;
-    elements of one byte along some axes only. Extra memory: 1 MiB a worker.
+    Otherwise as `numpy.count_nonzero`. In parallel from 128 MiB, float16, longdouble, complex
+    numbers and times from 1,048,576 elements; elements of one byte along some axes only. Extra
+    memory: 1 MiB a worker.
 
     Examples
     --------

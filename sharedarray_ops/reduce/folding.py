@@ -5,11 +5,12 @@ along kept axes
     with NumPy's bits, as long as no chunk has length 1 there: NumPy's iterator would drop the axis
     and might add in another order.
 along reduced axes
-    Where the order of the elements does not show (integers, extremes, truth values), an array is
-    cut along any axis, and what the chunks give is combined by the same reduction.
+    Where the result does not depend on the order of the elements (integers, extremes, truth
+    values), an array is cut along any axis; the results of the chunks are combined by the same
+    reduction.
 searches
     `any`, `all`, `argmin` and `argmax` stop at the first element that decides. Chunks are taken
-    from the front, and the workers tell each other of the first one that has decided.
+    from the front, and a shared cell has the number of the first one that has decided.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ Axes = tuple[int, ...]
 # Reduces along axes that stay with length 1, to None where NumPy has something to warn of.
 Reduce = Callable[[NDArray[Any], Axes], NDArray[Any] | None]
 
-# Bytes of a chunk: enough to hide the hand-over between workers. What is combined is not cut by the
-# number of workers, so that for any number the same zeros and NaNs meet.
+# Bytes of a chunk: enough to hide the hand-over between workers. What is combined is cut without
+# regard to the number of workers: the same zeros and NaNs are compared for any number.
 CHUNK_NBYTES = 16 << 20
 MIN_CHUNKS = 16
-# Bytes of a chunk whose reduction makes a copy of it, which stays in the caches.
+# Bytes of a chunk whose reduction makes a copy: the copy stays in the caches.
 CACHED_NBYTES = 1 << 20
 # Elements of a result that travels from a worker.
 MAX_TRAVELLING = 1 << 13
@@ -79,18 +80,9 @@ class Cut(NamedTuple):
 
 
 def cut(a: NDArray[Any], axes: Axes, how: Fold, pool: Pool) -> Cut | None:
-    """Return where to cut an array, or None where no cut gains.
+    """Return where to cut an array that is not empty, or None where no cut gains.
 
-    Parameters
-    ----------
-    a : ndarray
-        Not empty.
-    axes : tuple of int
-        Axes to reduce along, none of them negative.
-    how : Fold
-        What is done with the chunks.
-    pool : Pool
-        Who works.
+    `axes` are those to reduce along, none of them negative.
     """
     result_size = a.size
     for axis in axes:
@@ -118,22 +110,9 @@ def _n_chunks(a: NDArray[Any], axis: int, how: Fold, workers: int, least: int) -
 
 
 def fold(how: Fold, a: NDArray[Any], axes: Axes, plan: Cut, out: NDArray[Any], pool: Pool) -> bool:
-    """Reduce an array, and return whether it is done: False where there is something to warn of.
+    """Reduce an array of any layout; return False where NumPy has to do it, to warn.
 
-    Parameters
-    ----------
-    how : Fold
-        What is done with the chunks.
-    a : ndarray
-        Any layout.
-    axes : tuple of int
-        Axes to reduce along.
-    plan : Cut
-        What `cut` returned.
-    out : ndarray
-        Of the shape of `a`, with length 1 along `axes`, in memory that the workers share.
-    pool : Pool
-        Who works.
+    `out` has the shape of `a`, with length 1 along `axes`, and is in memory that the workers share.
     """
 
     def kernel(chunk: Chunk) -> Any:
@@ -174,24 +153,13 @@ def find(
 ) -> bool:
     """Return what `any` (decided by True) or `all` (by False) return for a whole array.
 
-    Parameters
-    ----------
-    reduce : callable
-        `numpy.any` or `numpy.all`.
-    decisive : bool
-        What decides.
-    a : ndarray
-        Any layout; not empty.
-    cell : ndarray, shape (1,)
-        In memory that the workers share.
-    pool : Pool
-        Who works.
+    The array is not empty; `cell`, of shape (1,), is in memory that the workers share.
     """
     cell[0] = a.size
 
     def kernel(item: tuple[int, Chunk]) -> bool:
         number, chunk = item
-        if cell[0] < a.size:  # it is decided
+        if cell[0] < a.size:  # another chunk has decided
             return decisive
         result = bool(reduce(a[chunk.slice]))
         if result is decisive:
@@ -207,23 +175,14 @@ def find_extreme(
 ) -> int:
     """Return what `argmin` or `argmax` return for a whole array: the first place, in C order.
 
-    Parameters
-    ----------
-    reduce : callable
-        `numpy.argmin` or `numpy.argmax`.
-    a : ndarray
-        Any layout; not empty.
-    cell : ndarray, shape (1,)
-        In memory that the workers share.
-    pool : Pool
-        Who works.
+    The array is not empty; `cell`, of shape (1,), is in memory that the workers share.
     """
     n_each = a.size // len(a)
     cell[0] = a.size
 
     def kernel(item: tuple[int, Chunk]) -> int | None:
         number, chunk = item
-        # Two workers may write at once; whatever stays is a chunk that decides.
+        # Two workers may write at once: either number is that of a chunk that decides.
         if cell[0] < number:
             return None
         part = a[chunk.slice]

@@ -2,11 +2,11 @@
 
 along one line, of integers
     Two passes. Sums: every chunk is summed; then each worker accumulates a chunk and adds what is
-    before it, block by block while the block is in the caches. Products: each worker accumulates a
-    chunk, and then multiplies it with what is before it. Integers wrap, so that the order does not
-    show. (Blelloch, "Prefix sums and their applications", 1990.)
+    before it, part by part while the part is in the caches. Products: each worker accumulates a
+    chunk, and then multiplies it with what is before it. Integers wrap: any order gives the same
+    bits. (Blelloch, "Prefix sums and their applications", 1990.)
 of many lines
-    They are shared out; NumPy accumulates each of them, in its order.
+    Each worker has NumPy accumulate lines of its own.
 """
 
 from __future__ import annotations
@@ -33,20 +33,10 @@ RUN_NBYTES = 1 << 16
 def accumulate_line(
     ufunc: np.ufunc, a: NDArray[Any], out: NDArray[Any], pool: Pool, touch: Touch = None
 ) -> None:
-    """Accumulate integers along one line.
+    """Accumulate bool or integers along one line, by `numpy.add` or `numpy.multiply`.
 
-    Parameters
-    ----------
-    ufunc : ufunc
-        `numpy.add` or `numpy.multiply`.
-    a : ndarray, shape (n,)
-        Bool or integers, any layout.
-    out : ndarray of integers, shape (n,)
-        In memory that the workers share; it has no memory in common with `a`.
-    pool : Pool
-        Who works.
-    touch : callable, optional
-        Called on each part of `out` before it is written to.
+    `out` is in memory that the workers share, none of it in common with `a`; `touch` is called on
+    each part of it before that is written to.
     """
     parts = chunks(0, a.size, n_workers(pool), align=BLOCK)
 
@@ -83,7 +73,7 @@ def accumulate_line(
 def _before(
     ufunc: np.ufunc, identity: NDArray[Any], totals: list[NDArray[Any]]
 ) -> list[NDArray[Any]]:
-    """Return what is before each chunk; nothing is behind the last one."""
+    """Return what is before each chunk, one more than there are totals."""
     before = [identity]
     for total in totals:
         before.append(ufunc(before[-1], total))
@@ -98,24 +88,11 @@ def accumulate_lines(
     pool: Pool,
     touch: Touch = None,
 ) -> bool:
-    """Accumulate along an axis, and return whether it is done: False where it is for NumPy.
+    """Accumulate along an axis of two or more, by `numpy.add` or `numpy.multiply`.
 
-    It is where there is something to warn of, and where chunks would be columns of short rows.
-
-    Parameters
-    ----------
-    ufunc : ufunc
-        `numpy.add` or `numpy.multiply`.
-    a : ndarray
-        Numbers, any layout; two dimensions or more, not empty.
-    axis : int
-        Along which to accumulate.
-    out : ndarray
-        Of the shape of `a`, in memory that the workers share; none of it in common with `a`.
-    pool : Pool
-        Who works.
-    touch : callable, optional
-        Called on each part of `out` before it is written to.
+    `out` has the shape of `a`, which is not empty, and is in memory that the workers share, none of
+    it in common with `a`; `touch` is called on each part of it before that is written to. Return
+    False for what is left to NumPy: warnings, and chunks that would be columns of short rows.
     """
     kept = max((i for i in range(a.ndim) if i != axis % a.ndim), key=lambda i: abs(out.strides[i]))
     n_parts = max(4 * n_workers(pool), out.nbytes // TOUCHED_NBYTES)

@@ -33,7 +33,7 @@ Terms = Callable[[NDArray[Any]], NDArray[Any]]
 
 # Elements; one call on a leaf takes long enough to hide the hand-over between workers.
 LEAF = 1 << 18
-# Leaves for a worker, so that one who is held up has fewer of them; with 4, a tenth slower.
+# Leaves for a worker, so that one that is held up takes fewer; with 4, a tenth slower.
 LEAVES = 8
 # Elements of a leaf whose terms are computed: with 1 << 16, a fifth slower, as the hand-over shows.
 TERMS_LEAF = 1 << 18
@@ -49,7 +49,7 @@ def sum_tree(
     a : ndarray, shape (n,)
         Native byte order, aligned, any stride; bool, integer, float or complex.
     pool : Pool
-        Who works.
+        The workers.
     terms : callable, optional
         Gives for a part of `a` as many values, which are added in place of the elements.
     leaf : int, optional
@@ -88,7 +88,7 @@ def sum_buffered(
     a : ndarray, shape (n,)
         Any layout; of another dtype or byte order than `dtype`.
     pool : Pool
-        Who works.
+        The workers.
     buffer_size : int
         Elements of the ufunc buffer, `np.getbufsize()` of the caller.
     dtype : dtype, optional
@@ -110,8 +110,8 @@ def sum_buffered(
 def sum_times(a: NDArray[Any], pool: Pool) -> NDArray[Any] | None:
     """Return the sum of timedelta64, shape (1,), or None where it depends on the order.
 
-    That is where there is NaT, the smallest integer, or a sum on the way may be beyond the range of
-    64 bits: before NumPy 2.5 it wraps, and becomes NaT if it meets that integer; then it raises.
+    It does where there is NaT, the smallest integer, or where a partial sum may be beyond the range
+    of 64 bits: it wraps before NumPy 2.5, and may become NaT; from 2.5 on it raises.
     """
     if not a.size:
         return np.zeros(1, a.dtype.newbyteorder("="))
@@ -143,9 +143,8 @@ def deviations(mean: NDArray[Any]) -> Terms:
 def unless_flagged(compute: Callable[[], NDArray[Any]]) -> NDArray[Any] | None:
     """Return a result, or None where the processor noted an overflow or an invalid operation.
 
-    What NumPy warns of, once and from the caller's line, a worker cannot: the caller's NumPy has to
-    do it again. Underflow, common where it is of no interest, counts only where the caller hears of
-    it.
+    NumPy warns once, from the caller's line; a worker cannot: NumPy has to do it again in the
+    caller. Underflow is common where it is of no interest, and counts unless the caller ignores it.
     """
     flags: list[str] = []
     under: Any = "ignore" if np.geterr()["under"] == "ignore" else "call"
