@@ -14,6 +14,7 @@ from sharedarray.functions.thresholds import MIN_BINCOUNT, MIN_HISTOGRAM, pays
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops.pool import Pool
+from sharedarray_ops.reduce import folding
 from sharedarray_ops.search import binning
 
 __all__ = ["bincount", "histogram"]
@@ -153,7 +154,7 @@ def _counted_uniformly(
         return None
     if range is None:
         workers = pool_for(pool)
-        first, last = binning.extremes(a, workers)
+        first, last = (extreme[0] for extreme in folding.extremes(a, workers))
         if a.dtype.kind == "f":
             with np.errstate(over="ignore", invalid="ignore"):
                 if not np.isfinite(last - first):

@@ -23,7 +23,6 @@ __all__ = [
     "MAX_COUNTS",
     "bincount",
     "decided_by_edges",
-    "extremes",
     "histogram",
     "histogram_narrow",
 ]
@@ -122,17 +121,6 @@ def _count_bytes(x: NDArray[Any]) -> NDArray[np.intp] | None:
     if x.size % 2:
         counts[x[-1]] += 1
     return counts[: int(counts.nonzero()[0][-1]) + 1]
-
-
-def extremes(a: NDArray[Any], pool: Pool) -> tuple[Any, Any]:
-    """Return the least and the greatest element of `a`, NaN if there is any.
-
-    `a` has shape (n,) and is not empty. The sign of a zero is not that of ``a.min()`` and
-    ``a.max()``, which depends on their order of comparison.
-    """
-    parts = chunks(0, a.size, 4 * n_workers(pool), align=BLOCK)
-    found = pool.map(lambda part: (a[part.slice].min(), a[part.slice].max()), parts)
-    return np.array([low for low, _ in found]).min(), np.array([high for _, high in found]).max()
 
 
 def decided_by_edges(first: Any, last: Any, edges: NDArray[Any]) -> bool:

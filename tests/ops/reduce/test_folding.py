@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from sharedarray_ops.reduce import folding
 from sharedarray_ops.reduce.folding import Fold, cut, extremes, find, find_extreme, fold
-from tests.ops.support import BarePool, RecordingPool, UnorderedPool, assert_same_bits
+from tests.ops.support import (
+    BarePool,
+    RecordingPool,
+    UnorderedPool,
+    assert_same_bits,
+    each_pool,
+    sample,
+)
 
 SUM = Fold(lambda a, axes: np.add.reduce(a, axis=axes, keepdims=True))
 MAX = Fold(lambda a, axes: np.maximum.reduce(a, axis=axes, keepdims=True), np.maximum)
@@ -141,3 +148,21 @@ def test_both_extremes():
             assert_same_bits(low, np.min(a, keepdims=True))
             assert_same_bits(high, np.max(a, keepdims=True))
             assert pool.n_items[0] >= min(n, 16) // 2
+
+
+@each_pool
+@pytest.mark.parametrize("dtype", ["i1", "u8", "f2", "f4", "f8", ">f8", ">i4"])
+def test_extremes(dtype, pool):
+    for n in (1, 2, 47, 49, 509):
+        for distribution in ("random", "sorted", "reversed", "equal"):
+            a = sample(distribution, n, dtype)
+            for result, expected in zip(extremes(a, pool()), (a.min(), a.max()), strict=True):
+                assert_same_bits(result[0], expected)
+                assert type(result[0]) is type(expected)
+
+
+@pytest.mark.parametrize("place", [0, 50, 499])
+def test_extremes_of_nan(place):
+    a = np.arange(500.0)
+    a[place] = np.nan
+    assert np.isnan(extremes(a, UnorderedPool(3))).all()

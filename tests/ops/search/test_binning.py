@@ -7,7 +7,6 @@ from sharedarray_ops.search import binning
 from sharedarray_ops.search.binning import (
     bincount,
     decided_by_edges,
-    extremes,
     histogram,
     histogram_narrow,
 )
@@ -104,27 +103,6 @@ def test_few_elements_are_not_worth_many_counts(small):
         pool = RecordingPool(3)
         bincount(np.zeros(n, np.int64), pool)
         assert pool.n_items == [n_chunks]
-
-
-# extremes
-
-
-@each_pool
-@pytest.mark.parametrize("dtype", ["i1", "u8", "f2", "f4", "f8", ">f8", ">i4"])
-def test_extremes(small, dtype, pool):
-    for n in (1, 2, BLOCK - 1, BLOCK + 1, 509):
-        for distribution in ("random", "sorted", "reversed", "equal"):
-            a = sample(distribution, n, dtype)
-            for result, expected in zip(extremes(a, pool()), (a.min(), a.max()), strict=True):
-                assert_same_bits(result, expected)
-                assert type(result) is type(expected)
-
-
-@pytest.mark.parametrize("place", [0, 50, 499])
-def test_extremes_of_nan(small, place):
-    a = np.arange(500.0)
-    a[place] = np.nan
-    assert np.isnan(extremes(a, UnorderedPool(3))).all()
 
 
 # histograms
