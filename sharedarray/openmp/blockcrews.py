@@ -107,25 +107,12 @@ class BlockCrew(ProcessCrew):
             self._death_pipe = DeathPipe()
             self.__class__ = _ForkedCrew
             for rank in range(1, self._n_workers):
-                if self._fork_rank(rank):
+                self._socket = self._fork_worker(rank)
+                if self._socket is not None:
                     _kept.extend([stack.pop_all(), self._block])
                     self._settle_rank(rank, share, seed)
                     break
         return self.number
-
-    def _fork_rank(self, rank: int) -> bool:
-        """Fork a rank; return True in the child."""
-        member, theirs = self._add_member(rank)
-        try:
-            if member.process.fork():
-                self._socket = theirs
-                return True
-        except BaseException:
-            theirs.close()
-            raise
-        theirs.close()
-        self._watch_worker(member)
-        return False
 
     def _settle_rank(self, rank: int, share: int, seed: int) -> None:
         """Prepare a child for the body of the block; a child that cannot be prepared ends here."""

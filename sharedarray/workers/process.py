@@ -63,6 +63,7 @@ __all__ = [
     "is_readable",
     "leave",
     "prepare_child",
+    "run_child",
     "streams_kept",
 ]
 
@@ -208,7 +209,7 @@ def is_readable(descriptor: int, seconds: float | None = None) -> bool:
 
 
 class Process:
-    """A child to be forked, which runs ``work()`` and ends.
+    """A child to be forked.
 
     Attributes
     ----------
@@ -238,19 +239,11 @@ class Process:
         number = self._sentinels[0].number if self._sentinels else -1
         return number if number >= 0 else None
 
-    def start(self, work: Callable[[], None], death_pipe: DeathPipe) -> None:
-        """Fork it, within `forking`; the child dies with the death pipe.
-
-        If `work` raises, it ends with exit code 1 and a traceback on stderr.
-        """
-        if self.fork():
-            _run_child(work, death_pipe)
-
     def fork(self) -> bool:
         """Fork it, within `forking`; return whether this process is the child.
 
-        The child has to call `prepare_child` first and `leave` at last, and must not leave the
-        contexts of `forking`, which are its parent's.
+        The child has to call `run_child`, or `prepare_child` first and `leave` at last. It must not
+        exit the contexts of `forking`, which are its parent's.
         """
         parent = os.getpid()
         try:
@@ -323,8 +316,11 @@ def _without_pythons_warning() -> Iterator[None]:
         yield
 
 
-def _run_child(work: Callable[[], None], death_pipe: DeathPipe) -> NoReturn:
-    """Run in the child, and end it."""
+def run_child(work: Callable[[], None], death_pipe: DeathPipe) -> NoReturn:
+    """Run the child, which dies with the death pipe.
+
+    If `work` raises, it ends with exit code 1 and a traceback on stderr.
+    """
     exitcode = 1
     try:
         prepare_child(death_pipe)

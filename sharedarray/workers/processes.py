@@ -32,6 +32,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from signal import Signals
 from typing import Any
 
@@ -46,6 +47,7 @@ from sharedarray.workers.process import (
     close_in_children,
     flush_streams,
     forking,
+    run_child,
     streams_kept,
 )
 from sharedarray.workers.reports import (
@@ -123,32 +125,30 @@ class ProcessCrew:
         with forking(), streams_kept(), limited, forks.recorded() as self._forks:
             self._death_pipe = DeathPipe()
             for rank in range(self._n_workers):
-                self._start_worker(rank, work, self._death_pipe)
+                theirs = self._fork_worker(rank)
+                if theirs is not None:
+                    run_child(partial(self._serve, rank, work, theirs), self._death_pipe)
 
-    def _start_worker(self, rank: int, work: Work, death_pipe: DeathPipe) -> None:
-        member, theirs = self._add_member(rank)
-        try:
-            member.process.start(lambda: self._serve(rank, work, theirs), death_pipe)
-        finally:
-            theirs.close()
-        self._watch_worker(member)
-
-    def _add_member(self, rank: int) -> tuple[_Member, socket.socket]:
-        """Return a worker that is not yet forked, and its own end of its socket."""
+    def _fork_worker(self, rank: int) -> socket.socket | None:
+        """Fork a worker; return the worker's end of its socket in the child, None in the parent."""
         ours, theirs = socket.socketpair()
         close_in_children(ours)
         member = _Member(rank, Process(), CoordinatorEnd(ours))
         self._members.append(member)
-        return member, theirs
-
-    def _watch_worker(self, member: _Member) -> None:
-        """Watch the socket and the sentinel of a worker that was forked."""
+        try:
+            if member.process.fork():
+                return theirs
+        except BaseException:
+            theirs.close()
+            raise
+        theirs.close()
         self._n_running += 1
-        self._watch(member.end.socket.fileno(), member)
+        self._watch(ours.fileno(), member)
         if member.process.sentinel is not None:
             self._watch(member.process.sentinel, member)
         else:
             self._has_sentinels = False
+        return None
 
     def _watch(self, descriptor: int, member: _Member) -> None:
         self._poll.register(descriptor, select.POLLIN)
