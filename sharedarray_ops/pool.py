@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-__all__ = ["Caller", "Pool", "Touch", "n_workers"]
+__all__ = ["PRIVATE", "Caller", "Memory", "Pool", "Touch", "n_workers"]
 
 # What is called on a part of an output, by the worker that is going to write to it first; it may
 # have the pages made. None where they are there.
 Touch = Callable[[NDArray[Any]], object] | None
+
+
+class Memory(NamedTuple):
+    """Where an algorithm has its results and scratch: in memory that the workers share.
+
+    Attributes
+    ----------
+    empty : callable
+        Allocates an array of a shape and dtype.
+    populator : callable
+        Returns the `Touch` of an array.
+    """
+
+    empty: Callable[..., NDArray[Any]]
+    populator: Callable[[NDArray[Any]], Touch]
+
+
+PRIVATE = Memory(np.empty, lambda array: None)  # for threads, and for the caller
 
 
 class Pool(Protocol):

@@ -12,6 +12,7 @@ from sharedarray import config
 from sharedarray.cli import main as cli
 from sharedarray.functions import thresholds
 from sharedarray.memory import cache
+from sharedarray_ops.sort.sorting import LONG_SORT
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -129,7 +130,7 @@ def test_environment_variables():
     ("function", "limit"),
     [
         ("argsort", thresholds.MIN_ARGSORT),
-        ("sort", thresholds.MIN_SORT),
+        ("sort", LONG_SORT),
         ("sum", thresholds.MIN_SUM),
         ("fromfile", thresholds.MIN_FROMFILE),
     ],

@@ -68,7 +68,7 @@ from sharedarray.cluster.dask_pieces import (
     introduce,
     sampled,
 )
-from sharedarray.functions.sortargs import requested
+from sharedarray.functions.sorting import requested
 from sharedarray.workers.backend import ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
 from sharedarray_ops.pool import Caller, Pool

@@ -3,23 +3,22 @@
 Each function has NumPy's signature and gives NumPy's result. What has no parallel way yet, and
 what is too small to win, goes to NumPy itself, and its result is put into shared memory where the
 function promises that. `SharedArray` methods and ``np.<function>(shared)`` come here by
-`memory.array.DISPATCH`; `ufuncs`, `assigning` and `indexing` have none but these. `filling` is
-reached by name from `memory.pages`.
+`memory.array.DISPATCH`; `ufuncs` and `assigning` have none but these. `filling` is reached by name
+from `memory.pages`.
 """
 
 from sharedarray.functions import assigning as assigning
-from sharedarray.functions import indexing as indexing
 from sharedarray.functions import ufuncs as ufuncs
-from sharedarray.functions.argsorting import argsort, lexsort
 from sharedarray.functions.averages import mean, nanmean, std, var
 from sharedarray.functions.binning import bincount, histogram
 from sharedarray.functions.cumulative import cumprod, cumsum
 from sharedarray.functions.extremes import argmax, argmin, max, min, nanmax, nanmin, ptp
+from sharedarray.functions.partitioning import argpartition, partition
 from sharedarray.functions.quantiles import median, percentile, quantile
 from sharedarray.functions.searching import digitize, searchsorted
-from sharedarray.functions.selecting import argpartition, partition, take
-from sharedarray.functions.sorting import sort
+from sharedarray.functions.sorting import argsort, lexsort, sort
 from sharedarray.functions.sums import nansum, prod, sum
+from sharedarray.functions.taking import take
 from sharedarray.functions.truth import all, any, count_nonzero
 from sharedarray.functions.uniqueness import unique
 

@@ -1,4 +1,4 @@
-"""The pool of an operation: the caller's, threads, or none; and NumPy's exceptions from it."""
+"""The pool of an operation, the memory for its results, and NumPy's exceptions from workers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from contextlib import contextmanager
 
 from sharedarray import config
 from sharedarray.errors import WorkerDied, WorkerException
+from sharedarray.memory import creation, pages
 from sharedarray.workers.backend import SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
-from sharedarray_ops.pool import Pool
+from sharedarray_ops.pool import Memory, Pool
 
-__all__ = ["check_pool", "numpy_errors", "pool_for"]
+__all__ = ["SHARED", "check_pool", "numpy_errors", "pool_for"]
+
+SHARED = Memory(creation.empty, pages.populator)
 
 
 def check_pool(pool: Pool | None) -> None:

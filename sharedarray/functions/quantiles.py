@@ -22,6 +22,9 @@ from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops.pool import Pool
 from sharedarray_ops.sort import selecting
+from sharedarray_ops.sort.keys import is_rankable
+from sharedarray_ops.sort.lines import apply_along
+from sharedarray_ops.sort.numbers import has_both_zeros
 
 __all__ = ["median", "percentile", "quantile"]
 
@@ -176,7 +179,7 @@ def _axes(a: Any, axis: Any, weights: Any) -> tuple[int, ...] | None:
     """Return the axes to reduce where there is a parallel way, else None."""
     if type(a) not in (np.ndarray, np.memmap) or not pays(a.size, MIN_QUANTILE):
         return None
-    if weights is not None or not selecting.is_selectable(a.dtype):
+    if weights is not None or not is_rankable(a.dtype):
         return None
     try:
         axes: tuple[int, ...] = np.lib.array_utils.normalize_axis_tuple(
@@ -215,7 +218,7 @@ class _Order:
         if values is None:
             values = sorting.sort(a, pool=self._pool).view(np.ndarray)[ranks]
         # NumPy's choice between zeros of both signs depends on how it moves them.
-        if a.dtype.kind == "f" and not np.all(values) and selecting.has_both_zeros(a, self._pool):
+        if a.dtype.kind == "f" and not np.all(values) and has_both_zeros(a, self._pool):
             raise _NotRankedError
         self._ranks, self._values = ranks, values
 
@@ -314,7 +317,7 @@ def _by_lanes(
         return None
     shape = (*one.shape[:out_axis], a.shape[cut], *one.shape[out_axis + 1 :])
     result = creation.empty(shape, one.dtype).view(np.ndarray)
-    selecting.apply_along(kernel, a, cut, result, out_axis, pool)
+    apply_along(kernel, a, cut, result, out_axis, pool)
     if options["keepdims"]:
         return np.expand_dims(result, tuple(one.ndim - len(kept) + i for i in axes))
     return result

@@ -11,7 +11,6 @@ from contextvars import ContextVar, Token
 __all__ = [
     "MIN_ARGPARTITION",
     "MIN_ARGSORT",
-    "MIN_ARGSORT_WORKERS",
     "MIN_ASSIGN",
     "MIN_ASSIGN_MASK",
     "MIN_BINCOUNT",
@@ -31,9 +30,6 @@ __all__ = [
     "MIN_QUANTILE_WORKERS",
     "MIN_SEARCHSORTED",
     "MIN_SLOW",
-    "MIN_SORT",
-    "MIN_SORT_HALF",
-    "MIN_SORT_SLOW",
     "MIN_SUM",
     "MIN_TAKE",
     "MIN_TOFILE",
@@ -49,11 +45,8 @@ __all__ = [
 
 # From these sizes on our way wins against one call of NumPy: medians on two cores, NumPy 2.4 with
 # AVX-512. Elements, except for files and assignment: bytes.
-MIN_SORT = 1 << 20
-MIN_SORT_SLOW = 1 << 16  # dtypes that NumPy sorts without SIMD: 8-bit, times
-MIN_SORT_HALF = 1 << 18  # float16: there are 65,536 values to count
+# One line of numbers to sort: `sharedarray_ops.sort.sorting.long_sort`.
 MIN_ARGSORT = 1 << 12  # in the caller: packing alone makes it 2 to 10 times as fast
-MIN_ARGSORT_WORKERS = 1 << 19
 MIN_LINES = 1 << 17  # of all lines together, where each of them is shorter than it has to be
 # Elementwise functions by their cost for elements of 8 bytes: up to half a nanosecond, about one,
 # more. Waking the workers takes 50 us on a quiet machine, 300 us on a busy one. The cheap ones are

@@ -1,4 +1,4 @@
-"""unique, as a function and through NumPy."""
+"""unique, as a function and through NumPy; `sharedarray_ops.sort.uniqueness` is the algorithm."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions import argsorting, sorting
-from sharedarray.functions.common import check_pool, numpy_errors, plain, pool_for
+from sharedarray.functions.inputs import plain
+from sharedarray.functions.pools import SHARED, check_pool, numpy_errors, pool_for
 from sharedarray.functions.thresholds import (
     MIN_UNIQUE,
     MIN_UNIQUE_INTEGERS,
@@ -18,7 +18,6 @@ from sharedarray.functions.thresholds import (
 )
 from sharedarray.memory import creation
 from sharedarray.memory.array import implements
-from sharedarray_ops import elementwise
 from sharedarray_ops.pool import Pool
 from sharedarray_ops.sort import uniqueness
 
@@ -41,47 +40,28 @@ def unique(
     sorted: bool = _NO_VALUE,
     pool: Pool | None = None,
 ) -> Any:
-    """Find the unique elements of an array, sorted, in shared memory.
+    """Find the unique elements of an array, in shared memory, otherwise as `numpy.unique`.
 
     Parameters
     ----------
-    ar : array_like
-        Any shape and dtype.
-    return_index, return_inverse, return_counts : bool, default False
-        Whether to return, too, where each element occurs first; which unique element each element
-        is; how often each one occurs.
-    axis : int or None, default None
-        As for `numpy.unique`; None looks at the flattened array.
-    equal_nan : bool, default True
-        Whether NaN count as equal.
-    sorted : bool, default True
-        As for `numpy.unique`, which has it from NumPy 2.3 on. False allows, but does not promise,
-        another order.
+    ar, return_index, return_inverse, return_counts, axis, equal_nan, sorted
+        As for `numpy.unique`, which has `sorted` from NumPy 2.3 on.
     pool : Pool, optional
-        Who works. Default: as many threads as `get_num_workers()`.
+        Default: as many threads as `get_num_workers()`.
 
     Returns
     -------
     SharedArray or tuple of SharedArray
-        The values and what else was asked for, as `numpy.unique` returns them. Which bits stand for
-        equal values that differ in them, zeros of both signs or NaN, is not defined. With Python
-        objects, what NumPy returns.
-
-    Raises
-    ------
-    AxisError, TypeError
-        Where `numpy.unique` raises them.
-
-    See Also
-    --------
-    sort, argsort
+        Which bits stand for equal values that differ in them, zeros of both signs or NaN, is not
+        defined. With Python objects, what NumPy returns.
 
     Notes
     -----
     In parallel: one-dimensional arrays (or ``axis=None``) of bool, integers, float16 to float64,
-    datetime64 and timedelta64, by a parallel `sort`, or a stable `argsort` where indices are
-    wanted, and `sharedarray_ops.sort.uniqueness`. With indices from 1,048,576 elements, without
-    from 4,194,304; from 16,384, in the caller, for the values of integers alone.
+    datetime64 and timedelta64; with indices from 1,048,576 elements, without from 4,194,304; from
+    16,384, in the caller, for the values of integers alone. `sharedarray_ops.sort.uniqueness` says
+    how.
+
     Extra memory: a copy of `ar`, and another 8 bytes an element where indices are wanted.
 
     Examples
@@ -105,43 +85,16 @@ def unique(
 
 
 def _unique(
-    a: NDArray[Any],
-    return_index: bool,
-    return_inverse: bool,
-    return_counts: bool,
-    equal_nan: bool,
-    pool: Pool | None,
+    a: NDArray[Any], index: bool, inverse: bool, counts: bool, equal_nan: bool, pool: Pool | None
 ) -> Any:
     """Return what `unique` does for arguments that have a parallel way; else None."""
     workers = pool_for(pool, parallel=pays(a.size, MIN_UNIQUE_WORKERS))
-    flat = a.reshape(-1)
-    order = np.empty(0, np.intp)
-    if return_index or return_inverse:
-        order = argsorting.argsort(flat, pool=workers).view(np.ndarray)
-        ascending = creation.empty(flat.shape, flat.dtype).view(np.ndarray)
-        elementwise.gather(flat, order, ascending, workers)
-    else:
-        ascending = sorting.sort(flat, pool=workers).view(np.ndarray)
-    has_unequal_nan = not equal_nan and flat.dtype.kind in "fmM" and np.isnan(ascending[-1])
-    # NumPy numbers NaN in the order of its default sort; whether NaT are equal depends on whether
-    # it sorts or hashes.
-    if has_unequal_nan and (flat.dtype.kind != "f" or (return_inverse and not return_index)):
+    wanted = {"index": index, "inverse": inverse, "counts": counts}
+    results = uniqueness.unique(a.reshape(-1), workers, SHARED, **wanted, equal_nan=equal_nan)
+    if results is None:
         return None
-    firsts = uniqueness.find_firsts(ascending, workers, equal_nan=equal_nan)
-    results: list[Any] = [creation.empty(firsts.n_unique, flat.dtype)]
-    uniqueness.write_values(ascending, firsts, results[0].view(np.ndarray), workers)
-    if return_index:
-        index = creation.empty(firsts.n_unique, np.intp)
-        uniqueness.write_index(ascending, order, firsts, index.view(np.ndarray), workers)
-        results.append(index)
-    if return_inverse:
-        inverse = creation.empty(flat.shape, np.intp)
-        uniqueness.write_inverse(ascending, order, firsts, inverse.view(np.ndarray), workers)
-        results.append(inverse.reshape(a.shape))
-    if return_counts:
-        counts = creation.empty(firsts.n_unique, np.intp)
-        uniqueness.write_counts(ascending, firsts, counts.view(np.ndarray), workers)
-        results.append(counts)
+    if inverse:
+        results[1 + index] = results[1 + index].reshape(a.shape)
     return tuple(results) if len(results) > 1 else results[0]
 
 

@@ -1,7 +1,17 @@
-"""Stable argsort of few numbers: what `argsorting` does, in one step, in the caller's cache.
+"""Stable argsort of few numbers: what `packsort` does, in one step, in the caller's cache.
 
-The same words, with less around them: calls of Python take as long as the work here. A glance at
-some of the elements says which way is the quickest; each of them is right for all numbers.
+The same words, with less around them: calls of Python take as long as the work here. A sample of
+the elements says which way is the quickest; each of them is right for all numbers:
+
+==========================  ========================================================================
+numbers                     way
+==========================  ========================================================================
+in order already            their positions
+at most 4 distinct ones     `distinct.argsort_by_masks`
+ranks of 16 bits            NumPy's radix sort of the ranks, up to `RADIX_SIZE` numbers
+at most 24 distinct ones    NumPy's radix sort of codes, up to `RADIX_SIZE` numbers
+anything else               words of keys and indices, sorted by NumPy
+==========================  ========================================================================
 """
 
 from __future__ import annotations
@@ -15,23 +25,21 @@ from sharedarray_ops.plan import Chunk, blocks
 from sharedarray_ops.pool import Caller
 from sharedarray_ops.sort.columns import Column, Key
 from sharedarray_ops.sort.distinct import MAX_MASKS, argsort_by_masks
-from sharedarray_ops.sort.keys import Ranking, extent, ranking
-from sharedarray_ops.sort.packing import Field, pack, unpack
+from sharedarray_ops.sort.keys import Ranking, extent, in_order, ranking
+from sharedarray_ops.sort.packing import Field, number, pack, unpack
 
-__all__ = ["MANY", "argsort_few"]
+__all__ = ["argsort_few"]
 
-# Elements. So many leave the cache, and two workers are faster.
-MANY = 1 << 19
-# Elements that are looked at together: their temporaries are what is taken of extra memory.
+# Elements that are looked at together: their temporaries are the extra memory.
 BLOCK = 1 << 16
-# Distinct values among as many elements; with fewer of them a tight range may be worth a look.
-GLANCE = 64
+# Elements of the sample, and distinct values in it below which a tight range may pay for its look.
+SAMPLE = 64
 DISTINCT = 48
 # Codes of so many bits NumPy sorts as quickly by counting, which takes 18 bytes an element: for so
 # many of them.
 RADIX_BITS = 16
 RADIX_SIZE = 1 << 17
-# Distinct values in the glance to compare all numbers with (0.15 ns each), if ranks are no codes.
+# Distinct values in the sample to compare all numbers with (0.15 ns each), if ranks are no codes.
 MAX_LEVELS = 24
 
 Words = NDArray[np.uint64]
@@ -43,7 +51,7 @@ def argsort_few(values: NDArray[Any], words: Words, *, descending: bool = False)
     Parameters
     ----------
     values : ndarray, shape (n,)
-        Numbers that have ranks, see `keys.is_rankable`; 0 < n < `MANY`.
+        Numbers that have ranks, see `keys.is_rankable`; bools as bytes; n > 0.
     words : ndarray of uint64, shape (n,)
         Contiguous.
     descending : bool
@@ -55,10 +63,10 @@ def argsort_few(values: NDArray[Any], words: Words, *, descending: bool = False)
     of long runs that agree in their leading bits.
     """
     n = values.size
-    if _in_order(values, descending=descending):
-        _number(words)
+    if in_order(values, descending=descending):
+        number(words, Chunk(0, n), BLOCK)
         return
-    sample = values[:: n // GLANCE or 1]
+    sample = values[:: n // SAMPLE or 1]
     n_distinct = len(set(sample.tolist()))
     if n_distinct <= MAX_MASKS and argsort_by_masks(
         values, words, Caller(), None, descending=descending, sample=sample
@@ -68,7 +76,7 @@ def argsort_few(values: NDArray[Any], words: Words, *, descending: bool = False)
     extents = [extent(values[part.slice], tight=n_distinct < DISTINCT) for part in parts]
     rank = ranking(extents, descending=descending)
     if not rank.n_bits:
-        _number(words)
+        number(words, Chunk(0, n), BLOCK)
         return
     if n <= RADIX_SIZE:
         codes: NDArray[Any] | None = None
@@ -89,18 +97,6 @@ def argsort_few(values: NDArray[Any], words: Words, *, descending: bool = False)
         inner = np.empty(run.size, np.uint64)
         argsort_few(values[index], inner, descending=descending)
         index[:] = index[inner.view(np.intp)]
-
-
-def _in_order(values: NDArray[Any], *, descending: bool) -> bool:
-    """Return whether no number goes before the one ahead of it; False where there is NaN."""
-    former, latter = (values[1:], values[:-1]) if descending else (values[:-1], values[1:])
-    with np.errstate(invalid="ignore"):
-        return bool(np.all(former <= latter))
-
-
-def _number(words: Words) -> None:
-    for i, j in blocks(0, words.size, BLOCK):
-        words[i:j] = np.arange(i, j, dtype=np.uint64)
 
 
 def _ranks(values: NDArray[Any], rank: Ranking, scratch: Words) -> NDArray[np.uint16]:

@@ -20,13 +20,23 @@ floats, and dates stored as nanoseconds, have many of these.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Extent", "Ranking", "extent", "full_extent", "is_rankable", "ranking"]
+__all__ = [
+    "Extent",
+    "Ranking",
+    "extent",
+    "full_extent",
+    "in_order",
+    "is_rankable",
+    "n_before_nan",
+    "ranking",
+]
 
 _NAT = np.iinfo(np.int64).min
 
@@ -143,6 +153,20 @@ class Ranking(NamedTuple):
 def is_rankable(dtype: np.dtype[Any]) -> bool:
     """Return whether the values of `dtype` have ranks: bool, integers, floats to 64 bit, times."""
     return dtype.kind in "biumM" or (dtype.kind == "f" and dtype.itemsize <= 8)
+
+
+def in_order(values: NDArray[Any], *, descending: bool = False) -> bool:
+    """Return whether no element goes before the one ahead of it; False where there is NaN."""
+    former, latter = (values[1:], values[:-1]) if descending else (values[:-1], values[1:])
+    with np.errstate(invalid="ignore"):
+        return bool(np.all(former <= latter))
+
+
+def n_before_nan(a: NDArray[Any]) -> int:
+    """Return how many elements of a sorted array are neither NaN nor NaT, by bisection."""
+    if a.dtype.kind not in "cfmM":
+        return a.size
+    return bisect_left(range(a.size), True, key=lambda i: bool(np.isnan(a[i])))
 
 
 def extent(values: NDArray[Any], *, tight: bool = True) -> Extent:

@@ -1,27 +1,24 @@
-"""Sort and argsort along one axis of many lines, which are shared out among the workers.
-
-Lines that are long enough for all workers together are sorted by `sorting` and `argsorting`.
+"""Sort and argsort along the last axis of many lines, which are shared out among the workers.
 
 NumPy's sort of numbers is quick for each line. An argsort, and any sort of wider elements, takes a
-tile of lines at once: keys and indices are packed into words as in `argsorting`, one call of NumPy
+tile of lines at once: keys and indices are packed into words as in `packsort`, one call of NumPy
 sorts the words of each line, and ties are refined for all lines together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray_ops.plan import Chunk, chunks, tiles
-from sharedarray_ops.pool import Caller, Pool, n_workers
-from sharedarray_ops.sort.argsorting import argsort
+from sharedarray_ops.pool import Pool, n_workers
 from sharedarray_ops.sort.columns import Key, columns_of, survey
 from sharedarray_ops.sort.packing import Field, pack, refine
 
-__all__ = ["argsort_lines", "order_lines", "sort_lines"]
+__all__ = ["TILE", "apply_along", "argsort_lines", "order_lines", "sort_lines"]
 
 # Elements; words, keys and what they are made of stay in the second-level cache.
 TILE = 1 << 16
@@ -108,6 +105,27 @@ def argsort_lines(
     pool.map(kernel, chunks(0, len(places), 4 * n_workers(pool)))
 
 
+def apply_along(
+    function: Callable[[NDArray[Any]], Any],
+    a: NDArray[Any],
+    axis: int,
+    out: NDArray[Any],
+    out_axis: int,
+    pool: Pool,
+) -> None:
+    """Write ``function(a)`` to `out`, cut along an axis of `a` that the function leaves alone.
+
+    `out_axis` is that axis in `out`, which the workers share.
+    """
+    target = np.moveaxis(out, out_axis, 0)
+
+    def kernel(chunk: Chunk) -> None:
+        part = a[(slice(None),) * axis + (chunk.slice,)]
+        target[chunk.slice] = np.moveaxis(np.asarray(function(part)), out_axis, 0)
+
+    pool.map(kernel, chunks(0, a.shape[axis], 4 * n_workers(pool)))
+
+
 def _places(a: NDArray[Any], pool: Pool) -> list[tuple[slice, ...]]:
     """Return where the tiles of lines are: some for each worker."""
     if not a.size:
@@ -130,9 +148,6 @@ def _argsort_block(
         return np.argsort(lines, axis=1, kind="stable")
     elements = lines.reshape(-1)
     index: NDArray[np.intp] = np.empty(n, np.intp)
-    if n > TILE:  # one line
-        argsort(elements, index, Caller(), order=order, descending=descending)
-        return index.reshape(lines.shape)
     columns = columns_of(elements, order, descending=descending)
     key = Key.of(columns, survey(columns, Chunk(0, n)))
     field = Field.below(key.n_bits, index_bits=(n - 1).bit_length())

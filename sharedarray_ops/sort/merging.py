@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from sharedarray_ops.elementwise import gather
 from sharedarray_ops.plan import Chunk, blocks, chunks
 from sharedarray_ops.pool import Pool, n_workers
-from sharedarray_ops.sort import sorting
 from sharedarray_ops.sort.keys import is_rankable
+from sharedarray_ops.sort.numbers import sort_numbers
 from sharedarray_ops.sort.samplesort import (
     Direction,
     Integers,
@@ -109,7 +109,7 @@ def sort_block(a: NDArray[Any], direction: Direction, pool: Pool) -> Ordered:
     """Return the elements of a block in a stable order."""
     if is_rankable(a.dtype):
         out = a.copy()
-        sorting.sort(out, pool, descending=direction.descending)
+        sort_numbers(out, pool, descending=direction.descending)
         if not _mixes_zeros_or_has_nan([out]):
             return Ordered(out)
         del out  # before the indices are there: so less memory is taken at a time
@@ -150,7 +150,7 @@ def merge(pieces: Sequence[Ordered], direction: Direction, pool: Pool) -> NDArra
         _merge_by_value(values, out, pool)
     else:
         np.concatenate(values, out=out)
-        sorting.sort(out, pool, descending=direction.descending)
+        sort_numbers(out, pool, descending=direction.descending)
     return out
 
 

@@ -3,7 +3,7 @@
 A word is ``bits << index_bits | index``. Sorted, words are in the order of the bits, equal ones in
 the order of their indices. Elements that agree in the bits that were packed lie next to each other
 then (a *run*), and are sorted again by the bits that follow: short runs here, together within a
-block, long ones by the whole pool, see `argsorting`.
+block, long ones by the whole pool, see `packsort`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,17 @@ from sharedarray_ops.pool import Touch
 from sharedarray_ops.sort.columns import Key, block_size
 from sharedarray_ops.sort.quicksort import Splitter, partition
 
-__all__ = ["BLOCK", "LONG_RUN", "Field", "pack", "refine", "repack", "run_start", "unpack"]
+__all__ = [
+    "BLOCK",
+    "LONG_RUN",
+    "Field",
+    "number",
+    "pack",
+    "refine",
+    "repack",
+    "run_start",
+    "unpack",
+]
 
 # Elements; a block's words and their scratch stay in the second-level cache.
 BLOCK = 1 << 18
@@ -52,6 +62,12 @@ class Field(NamedTuple):
     def index_mask(self) -> np.uint64:
         """Return the bits of a word that hold the index."""
         return np.uint64((1 << self.index_bits) - 1)
+
+
+def number(words: Words, chunk: Chunk, block_length: int) -> None:
+    """Write the positions of a chunk, which are the argsort of what is in order."""
+    for i, j in blocks(*chunk, block_length):
+        words[i:j] = np.arange(i, j, dtype=np.uint64)
 
 
 def pack(

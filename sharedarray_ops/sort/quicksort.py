@@ -143,9 +143,12 @@ def is_crowded(sample: NDArray[Any]) -> bool:
     return not np.all(sample[: -SAMPLE // 8] < sample[SAMPLE // 8 :])
 
 
-def sample_positions(n: int) -> NDArray[np.intp]:
-    """Return SAMPLE positions below `n`, evenly spread and without a period (a Weyl sequence)."""
-    weyl = np.arange(SAMPLE, dtype=np.uint32) * np.uint32(0x9E3779B9)
+def sample_positions(n: int, size: int | None = None) -> NDArray[np.intp]:
+    """Return SAMPLE (or `size`) positions below `n`, spread evenly and without a period.
+
+    They are a Weyl sequence.
+    """
+    weyl = np.arange(size or SAMPLE, dtype=np.uint32) * np.uint32(0x9E3779B9)
     return (weyl * (n / 2**32)).astype(np.intp)
 
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from sharedarray_ops.plan import Chunk, chunks
 from sharedarray_ops.pool import Caller, Pool
-from sharedarray_ops.sort import argsorting
+from sharedarray_ops.sort import sorting
 
 __all__ = [
     "BALANCE",
@@ -282,7 +282,7 @@ def parts_of(cuts: Integers, block: int, size: int) -> list[Chunk]:
 def stable_order(a: NDArray[Any], direction: Direction, pool: Pool | None = None) -> Indices:
     """Return the stable argsort of an array."""
     order = np.empty(a.shape, np.intp)
-    argsorting.argsort(
+    sorting.argsort(
         a,
         order,
         pool or Caller(),

@@ -1,4 +1,4 @@
-"""Find elements by their rank and by their index, without sorting them.
+"""Find the elements of some ranks without sorting.
 
     sample -> brackets -> each worker counts its chunks around the brackets and extracts what lies
     inside -> the coordinator sorts the few extracted elements
@@ -7,34 +7,23 @@ A bracket is a pair of sample values around one rank, so far apart that the elem
 between them or equals one. Elements equal to an end are counted, not extracted: frequent values
 cost nothing. It is one pass, half a nanosecond an element and bracket; each bracket extracts 3 %.
 
-`argpartition` numbers the elements in the order that a partition promises, once the elements at the
-wanted ranks, its *pivots*, are known. It is stable: the same for any number of workers.
-
 All of it works on *keys*, which NumPy compares fast and in the order of its sort: the elements in
 native byte order, float16 as float32, times as unsigned integers, NaT largest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray_ops.plan import Chunk, blocks, chunks
-from sharedarray_ops.pool import Pool, Touch, n_workers
+from sharedarray_ops.pool import Pool, n_workers
+from sharedarray_ops.sort.quicksort import sample_positions
 
-__all__ = [
-    "MAX_BRACKETS",
-    "apply_along",
-    "argpartition",
-    "has_both_zeros",
-    "is_selectable",
-    "key_dtype",
-    "select",
-    "take",
-]
+__all__ = ["MAX_BRACKETS", "key_dtype", "keys_of", "select"]
 
 # Elements; a block, its keys and their masks stay in the second-level cache.
 BLOCK = 1 << 16
@@ -66,11 +55,6 @@ class _Tally(NamedTuple):
     at_high: int
 
 
-def is_selectable(dtype: np.dtype[Any]) -> bool:
-    """Return whether `dtype` has keys: bool, integers, floats to 64 bit, times."""
-    return dtype.kind in "biumM" or (dtype.kind == "f" and dtype.itemsize <= 8)
-
-
 def key_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype of the keys of elements of `dtype`."""
     if dtype.kind in "mM":
@@ -80,7 +64,7 @@ def key_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
 
 
-def _keys(values: NDArray[Any]) -> NDArray[Any]:
+def keys_of(values: NDArray[Any]) -> NDArray[Any]:
     """Return the keys of `values`, which are not copied where they are keys already."""
     if values.dtype.kind in "mM":
         native = values.view(f"{values.dtype.byteorder}i8").astype(np.int64)
@@ -98,9 +82,6 @@ def _values(keys: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return keys.view(np.bool_) if dtype.kind == "b" else keys.astype(dtype)
 
 
-# Select
-
-
 def select(
     a: NDArray[Any], ranks: Sequence[int], scratch: NDArray[Any], pool: Pool
 ) -> NDArray[Any] | None:
@@ -109,7 +90,7 @@ def select(
     Parameters
     ----------
     a : ndarray, shape (n,)
-        Any dtype that `is_selectable` accepts, any byte order and stride. Not written to.
+        Any dtype that `keys.is_rankable` accepts, any byte order and stride. Not written to.
     ranks : sequence of int
         One or more ascending positions, ``0 <= rank < n``, each one once.
     scratch : ndarray of key_dtype(a.dtype), shape (n,)
@@ -126,7 +107,7 @@ def select(
     """
     a = a.view(np.ndarray)
     n = a.size
-    sample = np.sort(_keys(a[_sample_positions(n)]))
+    sample = np.sort(keys_of(a[sample_positions(n, min(SAMPLE, -(-n // 16)))]))
     numbers = sample[sample == sample]  # not NaN
     # The last rank needs no bracket: the maximum of all is one more look at each block.
     brackets = _brackets([r for r in ranks if r < n - 1], n, sample.size, numbers.size)
@@ -153,12 +134,6 @@ def select(
     if ranks[-1] == n - 1:
         keys.append(np.max([largest for largest, *_ in found]))
     return _values(np.array(keys, scratch.dtype), a.dtype)
-
-
-def _sample_positions(n: int) -> NDArray[np.intp]:
-    """Return at most SAMPLE positions below `n`, without a period (a Weyl sequence)."""
-    weyl = np.arange(min(SAMPLE, -(-n // 16)), dtype=np.uint32) * np.uint32(0x9E3779B9)
-    return (weyl * (n / 2**32)).astype(np.intp)
 
 
 def _brackets(ranks: Sequence[int], n: int, n_sample: int, n_numbers: int) -> list[_Bracket]:
@@ -197,7 +172,7 @@ def _extract(
     tallies = [[0, 0, 0, 0] for _ in brackets]
     inside: list[list[NDArray[Any]]] = [[] for _ in brackets]
     for i, j in blocks(*chunk, BLOCK):
-        keys = _keys(a[i:j])
+        keys = keys_of(a[i:j])
         with np.errstate(invalid="ignore"):
             largest.append(keys.max())
             has_nan = keys.dtype.kind == "f" and np.isnan(largest[-1])
@@ -252,149 +227,3 @@ def _look_up(
     if 0 <= position - total.n_inside < total.at_high:
         return sample[bracket.high]
     return None
-
-
-def has_both_zeros(a: NDArray[Any], pool: Pool) -> bool:
-    """Return whether floats have zeros of both signs, which are equal, but not in their bits."""
-    a = a.view(np.ndarray)
-    found = pool.map(lambda part: _zero_signs(a, part), chunks(0, a.size, 4 * n_workers(pool)))
-    return len(set().union(*found)) == 2
-
-
-def _zero_signs(a: NDArray[Any], chunk: Chunk) -> set[bool]:
-    signs: set[bool] = set()
-    for i, j in blocks(*chunk, BLOCK):
-        zeros = np.flatnonzero(a[i:j] == 0)
-        signs.update(np.unique(np.signbit(a[i:j][zeros])).tolist())
-    return signs
-
-
-# Argpartition
-
-
-def argpartition(
-    a: NDArray[Any],
-    pivots: NDArray[Any],
-    out: NDArray[np.intp],
-    pool: Pool,
-    touch: Touch = None,
-) -> None:
-    """Write the indices of the elements of `a` to `out`, in the order of a partition at `pivots`.
-
-    First come the elements below the first pivot, then those equal to it, those between it and the
-    next, and so on; NaN come last. Indices of one such region ascend.
-
-    Parameters
-    ----------
-    a, pool
-        As for `select`.
-    pivots : ndarray
-        The elements at the wanted ranks, as `select` returns them.
-    out : ndarray of intp, shape (n,)
-        Contiguous, in memory that the workers share.
-    touch : callable, optional
-        Called on each part of `out` before it is written to.
-    """
-    a, out, keys = a.view(np.ndarray), out.view(np.ndarray), _keys(pivots)
-    keys = np.unique(keys[keys == keys])  # NaN have a region anyway
-    parts = chunks(0, a.size, 4 * n_workers(pool), align=BLOCK)
-    if touch is not None:
-        pool.map(lambda part: touch(out[part.slice]), parts)
-    counts = np.array(pool.map(lambda part: _count_regions(a, part, keys), parts), np.intp)
-    # Region by region, and within each one chunk by chunk.
-    ends = np.cumsum(counts.T).reshape(counts.shape[::-1]).T
-    tasks = list(zip(parts, (ends - counts).tolist(), strict=True))
-    pool.map(lambda task: _write_regions(a, *task, keys, out), tasks)
-
-
-def _heads(keys: NDArray[Any], pivots: NDArray[Any]) -> list[NDArray[np.bool_]]:
-    """Return masks, each one within the next: of the first region, the first two, ..., all."""
-    heads = [compare(keys, pivot) for pivot in pivots for compare in (np.less, np.less_equal)]
-    if keys.dtype.kind == "f":
-        heads.append(~np.isnan(keys))
-    heads.append(np.ones(keys.size, np.bool_))
-    return heads
-
-
-def _count_regions(a: NDArray[Any], chunk: Chunk, pivots: NDArray[Any]) -> list[int]:
-    """Return how many elements of a chunk each region gets."""
-    totals: Any = 0
-    for i, j in blocks(*chunk, BLOCK):
-        heads = _heads(_keys(a[i:j]), pivots)
-        totals = totals + np.array([np.count_nonzero(head) for head in heads])
-    return list(np.diff(totals, prepend=0).tolist())
-
-
-def _write_regions(
-    a: NDArray[Any], chunk: Chunk, starts: list[int], pivots: NDArray[Any], out: NDArray[np.intp]
-) -> None:
-    """Write the indices of a chunk's elements to their regions."""
-    starts = list(starts)
-    for i, j in blocks(*chunk, BLOCK):
-        heads = _heads(_keys(a[i:j]), pivots)
-        for k, head in enumerate(heads):
-            region = np.flatnonzero(head ^ heads[k - 1] if k else head)
-            np.add(region, i, out=out[starts[k] : starts[k] + region.size])
-            starts[k] += region.size
-
-
-# Lanes and indices
-
-
-def apply_along(
-    function: Callable[[NDArray[Any]], Any],
-    a: NDArray[Any],
-    axis: int,
-    out: NDArray[Any],
-    out_axis: int,
-    pool: Pool,
-) -> None:
-    """Write ``function(a)`` to `out`, cut along an axis of `a` that the function leaves alone.
-
-    `out_axis` is that axis in `out`, which the workers share.
-    """
-    target = np.moveaxis(out, out_axis, 0)
-
-    def kernel(chunk: Chunk) -> None:
-        part = a[(slice(None),) * axis + (chunk.slice,)]
-        target[chunk.slice] = np.moveaxis(np.asarray(function(part)), out_axis, 0)
-
-    pool.map(kernel, chunks(0, a.shape[axis], 4 * n_workers(pool)))
-
-
-def take(a: NDArray[Any], indices: NDArray[Any], out: NDArray[Any], mode: Any, pool: Pool) -> bool:
-    """Write ``np.take(a, indices, axis=1, mode=mode)`` to `out`.
-
-    `a` of shape (l, m, n) and `out` of shape (l, k, n) are C-contiguous and of one dtype. Returns
-    whether all is written: with ``mode='raise'`` not where an index is out of bounds.
-    """
-    n_chunks, length = 4 * n_workers(pool), a.shape[1]
-    by_rows = len(a) >= n_chunks
-    rows = chunks(0, len(a), n_chunks if by_rows else len(a))
-    parts = chunks(0, indices.size, 1 if by_rows else n_chunks)
-
-    def elements(task: tuple[Chunk, Chunk]) -> bool:
-        row, part = task
-        try:  # NumPy's check and a copy cost less than another look at the indices
-            for i, j in blocks(*part, BLOCK):
-                out[row.slice, i:j] = np.take(a[row.slice], indices[i:j], 1)
-        except IndexError:
-            return False
-        return True
-
-    def kernel(task: tuple[Chunk, Chunk]) -> bool:
-        row, part = task
-        for i, j in blocks(*part, part.size if by_rows else BLOCK):
-            index = indices[i:j].astype(np.intp, copy=False)
-            how = mode
-            if mode == "raise":  # with which NumPy would write to a buffer first
-                low, high = index.min(), index.max()
-                if low < -length or high >= length:
-                    return False
-                how = "wrap" if low < 0 else "clip"
-            np.take(a[row.slice], index, 1, out[row.slice, i:j], how)
-        return True
-
-    tasks = [(row, part) for row in rows for part in parts]
-    may_copy = mode == "raise" and not by_rows and a.shape[2] == 1
-    return all(pool.map(elements if may_copy else kernel, tasks))

@@ -1,9 +1,19 @@
-"""Find the unique elements of a sorted array, how often and where they occur.
+"""The unique elements of an array, how often and where they occur: by sorting it.
+
+=================================  =================================================================
+wanted                             way
+=================================  =================================================================
+the values, how often they occur   `sorting.sort_to` a copy
+which elements they are, as well   `sorting.argsort`, then gather the elements in their order
+=================================  =================================================================
+
+Then, in two passes over the sorted elements, both parallel, and with no more memory than the
+outputs:
 
     count the first ones of each chunk -> where each chunk's part of the outputs starts -> write
 
 An element is a *first one* if it differs from the one before it; then it is the next unique
-element. Two passes over the sorted elements, both parallel, and no more memory than the outputs.
+element.
 """
 
 from __future__ import annotations
@@ -13,10 +23,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sharedarray_ops import elementwise
 from sharedarray_ops.plan import Chunk, blocks, chunks
-from sharedarray_ops.pool import Pool, n_workers
+from sharedarray_ops.pool import Memory, Pool, n_workers
+from sharedarray_ops.sort import sorting
+from sharedarray_ops.sort.keys import n_before_nan
 
-__all__ = ["Firsts", "find_firsts", "write_counts", "write_index", "write_inverse", "write_values"]
+__all__ = ["Firsts", "find_firsts", "unique", "write_counts", "write_firsts", "write_inverse"]
 
 # Elements; a block and the positions of its first ones stay in the second-level cache.
 BLOCK = 1 << 16
@@ -50,6 +63,65 @@ class Firsts(NamedTuple):
     parts: list[_Part]
 
 
+def unique(
+    a: NDArray[Any],
+    pool: Pool,
+    memory: Memory,
+    *,
+    index: bool = False,
+    inverse: bool = False,
+    counts: bool = False,
+    equal_nan: bool = True,
+) -> list[NDArray[Any]] | None:
+    """Find the unique elements of an array.
+
+    Parameters
+    ----------
+    a : ndarray, shape (n,), n > 0
+        Numbers that `keys.is_rankable` accepts, in any layout.
+    pool : Pool
+        Who works.
+    memory : Memory
+        Where the results and scratch are.
+    index, inverse, counts : bool
+        Whether to find, too, where each element occurs first; which unique element each element
+        is; how often each one occurs.
+    equal_nan : bool
+        Whether all NaN count as one value.
+
+    Returns
+    -------
+    list of ndarray or None
+        The values and what else is wanted, in this order. None where NumPy has an answer of its
+        own: unequal NaN are numbered in the order of its default sort; whether NaT are equal
+        depends on whether it sorts or hashes.
+    """
+    order = np.empty(0, np.intp)
+    ascending = memory.empty(a.shape, a.dtype).view(np.ndarray)
+    if index or inverse:
+        order = memory.empty(a.shape, np.intp).view(np.ndarray)
+        sorting.argsort(a, order, pool, memory)
+        elementwise.gather(a, order, ascending, pool)
+    else:
+        sorting.sort_to(a, ascending, pool, memory)
+    has_unequal_nan = not equal_nan and a.dtype.kind in "fmM" and np.isnan(ascending[-1])
+    if has_unequal_nan and (a.dtype.kind != "f" or (inverse and not index)):
+        return None
+    firsts = find_firsts(ascending, pool, equal_nan=equal_nan)
+    results = [memory.empty(firsts.n_unique, a.dtype)]
+    write_firsts(ascending, ascending, firsts, results[0].view(np.ndarray), pool)
+    if index:
+        results.append(memory.empty(firsts.n_unique, np.intp))
+        write_firsts(ascending, order, firsts, results[-1].view(np.ndarray), pool)
+    if inverse:
+        results.append(memory.empty(a.shape, np.intp))
+        write_inverse(ascending, order, firsts, results[-1].view(np.ndarray), pool)
+    if counts:
+        results.append(memory.empty(firsts.n_unique, np.intp))
+        write_counts(ascending, firsts, results[-1].view(np.ndarray), pool)
+    return results
+
+
 def find_firsts(a: NDArray[Any], pool: Pool, *, equal_nan: bool = True) -> Firsts:
     """Find the first ones.
 
@@ -63,7 +135,7 @@ def find_firsts(a: NDArray[Any], pool: Pool, *, equal_nan: bool = True) -> First
         Whether all NaN (of complex numbers: all with NaN in a part) count as one value.
     """
     a = a.view(np.ndarray)
-    n_distinct = _n_before_nan(a) if equal_nan and a.dtype.kind in "cfmM" else a.size
+    n_distinct = n_before_nan(a) if equal_nan else a.size
     found = pool.map(
         lambda chunk: _count(a, chunk, n_distinct), chunks(0, a.size, 4 * n_workers(pool))
     )
@@ -75,18 +147,6 @@ def find_firsts(a: NDArray[Any], pool: Pool, *, equal_nan: bool = True) -> First
         stop -= count
         next_first = first if count else next_first
     return Firsts(n_unique, n_distinct, parts[::-1])
-
-
-def _n_before_nan(a: NDArray[Any]) -> int:
-    """Return how many elements come before the first NaN or NaT, by bisection."""
-    low, high = 0, a.size
-    while low < high:
-        middle = (low + high) // 2
-        if np.isnan(a[middle]):
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 def _positions(a: NDArray[Any], chunk: Chunk, n_distinct: int) -> NDArray[np.intp]:
@@ -114,8 +174,14 @@ def _count(a: NDArray[Any], chunk: Chunk, n_distinct: int) -> tuple[Chunk, int, 
     return chunk, count, first
 
 
-def write_values(a: NDArray[Any], firsts: Firsts, out: NDArray[Any], pool: Pool) -> None:
-    """Write the unique elements of the sorted array `a` to `out`, shape (n_unique,)."""
+def write_firsts(
+    a: NDArray[Any], values: NDArray[Any], firsts: Firsts, out: NDArray[Any], pool: Pool
+) -> None:
+    """Write to `out`, shape (n_unique,), those of the `values` that are where first ones are.
+
+    Of the sorted array `a` itself they are the unique elements; of the order that sorts an array,
+    if it is stable, where each of them occurs first.
+    """
 
     def kernel(part: _Part) -> None:
         start = part.start
@@ -123,25 +189,10 @@ def write_values(a: NDArray[Any], firsts: Firsts, out: NDArray[Any], pool: Pool)
             positions = _positions(a, block, firsts.n_distinct)
             target = out[start : start + positions.size]
             if positions.size == block.size:
-                target[:] = a[block.slice]
+                target[:] = values[block.slice]
             else:
                 # "clip" lets NumPy write to `out` without a buffer; nothing is clipped.
-                np.take(a, positions, out=target, mode="clip")
-            start += positions.size
-
-    pool.map(kernel, firsts.parts)
-
-
-def write_index(
-    a: NDArray[Any], order: NDArray[np.intp], firsts: Firsts, out: NDArray[np.intp], pool: Pool
-) -> None:
-    """Write to `out` where each unique element occurs first in the array that `order` sorts."""
-
-    def kernel(part: _Part) -> None:
-        start = part.start
-        for block in blocks(*part.chunk, BLOCK):
-            positions = _positions(a, block, firsts.n_distinct)
-            np.take(order, positions, out=out[start : start + positions.size], mode="clip")
+                np.take(values, positions, out=target, mode="clip")
             start += positions.size
 
     pool.map(kernel, firsts.parts)

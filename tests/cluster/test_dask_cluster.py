@@ -18,8 +18,7 @@ from sharedarray.cluster import dask_pieces, dask_sort, piece_files
 from sharedarray.cluster.dask_sort import node_pool
 from sharedarray.files.fromfile import fromfile
 from sharedarray.files.tofile import tofile
-from sharedarray.functions.argsorting import argsort
-from sharedarray.functions.sorting import sort
+from sharedarray.functions.sorting import argsort, sort
 from sharedarray_ops.sort import merging
 
 N = 200_003

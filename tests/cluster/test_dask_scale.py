@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sharedarray.cluster import dask_sort
-from sharedarray.functions.argsorting import argsort
+from sharedarray.functions.sorting import argsort
 from sharedarray_ops.sort.samplesort import (
     SAMPLES,
     Direction,

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from sharedarray.cluster.dask_sort import node_pool
 from sharedarray.functions import averages, extremes, sums, truth
-from sharedarray.functions.argsorting import argsort
-from sharedarray.functions.sorting import sort
+from sharedarray.functions.sorting import argsort, sort
 
 STRUCTURED = np.dtype([("a", "i1"), ("b", "f4")])
 DTYPES = [

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 
 from sharedarray.files import fromfile
-from sharedarray.functions import argsorting, sorting, sums
+from sharedarray.functions import sorting, sums
+from sharedarray_ops.sort import sorting as ways
 from tests.ops.support import small_sizes, strided, unaligned
 
 SMALL_THRESHOLDS = {
-    sorting: {
-        "MIN_ARGSORT": 40,
-        "MIN_SORT": 40,
-        "MIN_SORT_HALF": 40,
-        "MIN_SORT_SLOW": 40,
-        "MIN_LINES": 40,
+    sorting: {"MIN_ARGSORT": 40, "MIN_LINES": 40},
+    ways: {
+        "LONG_ARGSORT": 40,
+        "LONG_SORT": 40,
+        "LONG_SORT_HALF": 40,
+        "LONG_SORT_SLOW": 40,
+        "LONG_WIDE": 40,
     },
-    argsorting: {"MIN_ARGSORT": 40, "MIN_ARGSORT_WORKERS": 40, "MIN_LINES": 40},
     sums: {"_SUM": sums._SUM._replace(least=340, least_nbytes=340)},
     fromfile: {"MIN_FROMFILE": 64},
 }

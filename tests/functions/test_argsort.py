@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce, SharedArray
-from sharedarray.functions import argsorting
+from sharedarray.functions.thresholds import MIN_ARGSORT
+from sharedarray_ops.sort.sorting import LONG_ARGSORT
 from tests.functions.support import MIN_SORT, Untouched, layouts, small_arrays
 from tests.functions.test_sort import OTHERS
 from tests.ops.support import (
@@ -100,11 +101,11 @@ def test_large_clusters():
 @pytest.mark.parametrize("delta", [-1, 0, 1])
 def test_around_the_real_thresholds(delta):
     for dtype in ("i8", "f4"):
-        for threshold in (argsorting.MIN_ARGSORT, argsorting.MIN_ARGSORT_WORKERS):
+        for threshold in (MIN_ARGSORT, LONG_ARGSORT):
             pool = RecordingPool(2)
             check(sample("few", threshold + delta, dtype), pool)
             check(sample("few", threshold + delta, dtype), None)
-            assert bool(pool.maps) is (threshold + delta >= argsorting.MIN_ARGSORT_WORKERS)
+            assert bool(pool.maps) is (threshold + delta >= LONG_ARGSORT)
 
 
 # ties, proven by a twin

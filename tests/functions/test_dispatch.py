@@ -3,7 +3,7 @@ import pytest
 
 import sharedarray
 from sharedarray import SharedArray
-from sharedarray.functions import argsorting, sorting, sums
+from sharedarray.functions import sorting, sums
 from sharedarray.memory.array import DISPATCH
 from tests.ops.support import assert_same_bits, outcome, sample, sorted_by_default, unchanged
 
@@ -12,7 +12,7 @@ from tests.ops.support import assert_same_bits, outcome, sample, sorted_by_defau
 def asked(monkeypatch):
     """Count the calls that got as far as asking for a pool: those that took the parallel way."""
     calls = []
-    for module in (sorting, argsorting, sums):
+    for module in (sorting, sums):
 
         def pool_for(*args, pool_for=module.pool_for, module=module, **kwargs):
             calls.append(module)

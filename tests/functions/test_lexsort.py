@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce, SharedArray
-from sharedarray.functions import argsorting
+from sharedarray.functions import sorting
 from tests.functions.support import Untouched, small_arrays
 from tests.functions.wide_support import ALL, wide_sample
 from tests.ops.support import (
@@ -169,7 +169,7 @@ def test_through_numpy(small):
 def test_around_the_real_threshold(delta):
     for names in (["f8"], ["i4", "S3"]):
         pool = RecordingPool(2)
-        check(keys_of(names, argsorting.MIN_ARGSORT + delta), pool)
+        check(keys_of(names, sorting.MIN_ARGSORT + delta), pool)
         assert bool(pool.maps) is (delta >= 0)
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce, SharedArray
-from sharedarray.functions import selecting
+from sharedarray.functions import partitioning
 from sharedarray.memory.array import DISPATCH
+from sharedarray_ops.sort import selecting
 from tests.functions.sort_support import OTHERS
 from tests.functions.support import Untouched, layouts, small_arrays
 from tests.ops.support import (
@@ -29,9 +30,10 @@ SIZES = [1, MIN_PARTITION - 1, MIN_PARTITION, MIN_PARTITION + 1, 127, 1009]
 
 @pytest.fixture(autouse=True)
 def small_partitions(monkeypatch):
-    monkeypatch.setattr(selecting, "MIN_PARTITION", MIN_PARTITION)
-    monkeypatch.setattr(selecting, "MIN_ARGPARTITION", MIN_PARTITION)
-    monkeypatch.setattr(selecting.selecting, "BLOCK", 16)
+    monkeypatch.setattr(partitioning, "MIN_PARTITION", MIN_PARTITION)
+    monkeypatch.setattr(partitioning, "MIN_ARGPARTITION", MIN_PARTITION)
+    for module in (partitioning.partitioning, selecting):
+        monkeypatch.setattr(module, "BLOCK", 16)
     with small_arrays():
         yield
 
@@ -55,8 +57,8 @@ def assert_partitioned(result, a, kth, axis=-1):
 
 def check(a, kth, axis=-1, pool=None):
     with unchanged(a):
-        result = selecting.partition(a, kth, axis, pool=pool)
-        order = selecting.argpartition(a, kth, axis, pool=pool)
+        result = partitioning.partition(a, kth, axis, pool=pool)
+        order = partitioning.argpartition(a, kth, axis, pool=pool)
     assert type(result) is SharedArray
     assert type(order) is SharedArray
     assert order.dtype == np.intp
@@ -116,8 +118,8 @@ def test_nan_comes_last():
     a = sample("nan_heavy", 1009, "f8")
     n_nan = np.count_nonzero(np.isnan(a))
     for kth in (3, [3, 1000]):
-        assert np.isnan(np.asarray(a[selecting.argpartition(a, kth)])[-1])
-        assert np.count_nonzero(np.isnan(selecting.partition(a, kth)[-n_nan:])) in range(
+        assert np.isnan(np.asarray(a[partitioning.argpartition(a, kth)])[-1])
+        assert np.count_nonzero(np.isnan(partitioning.partition(a, kth)[-n_nan:])) in range(
             1, n_nan + 1
         )
 
@@ -129,8 +131,8 @@ def test_other_dtypes(name):
             if name == "V":
                 continue
             with unchanged(a):
-                result = selecting.partition(a, 2, axis)
-                order = selecting.argpartition(a, 2, axis)
+                result = partitioning.partition(a, 2, axis)
+                order = partitioning.argpartition(a, 2, axis)
             assert type(result) is type(order) is SharedArray
             assert_same_bits(result, np.partition(a, 2, axis))
             assert_same_bits(order, np.argpartition(a, 2, axis))
@@ -138,15 +140,15 @@ def test_other_dtypes(name):
 
 def test_order_of_fields():
     a = OTHERS["record"]
-    assert_same_bits(selecting.partition(a, 5, order="b"), np.partition(a, 5, order="b"))
-    assert_same_bits(selecting.argpartition(a, 5, order="b"), np.argpartition(a, 5, order="b"))
+    assert_same_bits(partitioning.partition(a, 5, order="b"), np.partition(a, 5, order="b"))
+    assert_same_bits(partitioning.argpartition(a, 5, order="b"), np.argpartition(a, 5, order="b"))
 
 
 def test_objects_stay_with_numpy():
     a = np.array([2, 1, 3] * 30, object)
-    assert type(selecting.partition(a, [4, 7])) is np.ndarray
-    assert selecting.partition(a, 0)[0] == 1
-    assert a[selecting.argpartition(a, 89)][89] == 3
+    assert type(partitioning.partition(a, [4, 7])) is np.ndarray
+    assert partitioning.partition(a, 0)[0] == 1
+    assert a[partitioning.argpartition(a, 89)][89] == 3
 
 
 # what is parallel
@@ -155,11 +157,11 @@ def test_objects_stay_with_numpy():
 def test_what_the_workers_do():
     for dtype, kth in (("f8", [3, 4]), ("u1", 3), ("f8", 3)):
         pool = RecordingPool(2)
-        selecting.partition(sample("few", 500, dtype), kth, pool=pool)
+        partitioning.partition(sample("few", 500, dtype), kth, pool=pool)
         assert pool.maps
     for kth in (3, [3, 4]):
         pool = RecordingPool(2)
-        selecting.argpartition(sample("few", 500, "f8"), kth, pool=pool)
+        partitioning.argpartition(sample("few", 500, "f8"), kth, pool=pool)
         assert pool.maps
 
 
@@ -238,8 +240,8 @@ def test_a_read_only_array_is_not_partitioned(n, kth):
 def test_arguments_are_judged_like_numpy(args, kwargs, n, dtype):
     a = (np.arange(n) % 7).astype(dtype)
     for ours, theirs in (
-        (selecting.partition, np.partition),
-        (selecting.argpartition, np.argpartition),
+        (partitioning.partition, np.partition),
+        (partitioning.argpartition, np.argpartition),
     ):
         expected = outcome(lambda f=theirs: f(a, *args, **kwargs))
         is_error = expected[0] == "raised"
@@ -256,8 +258,8 @@ def test_arguments_are_judged_like_numpy(args, kwargs, n, dtype):
 def test_axes_of_each_shape(axis, shape):
     a = np.ones(shape)
     for ours, theirs in (
-        (selecting.partition, np.partition),
-        (selecting.argpartition, np.argpartition),
+        (partitioning.partition, np.partition),
+        (partitioning.argpartition, np.argpartition),
     ):
         expected = outcome(lambda f=theirs: f(a, 0, axis))
         result = outcome(lambda f=ours: f(a, 0, axis))
@@ -269,7 +271,7 @@ def test_axes_of_each_shape(axis, shape):
 
 
 def test_masked_arrays_and_other_pools_are_refused():
-    for function in (selecting.partition, selecting.argpartition):
+    for function in (partitioning.partition, partitioning.argpartition):
         with pytest.raises(TypeError, match="mask"):
             function(np.ma.masked_equal(np.arange(500), 3), 1)
         with pytest.raises(TypeError):

@@ -18,7 +18,7 @@ from sharedarray import MapReduce, MapReduceByThread, SharedArray
 from sharedarray_ops import elementwise
 from sharedarray_ops.files import reading
 from sharedarray_ops.reduce import summation
-from sharedarray_ops.sort import argsorting, counting, quicksort, sorting
+from sharedarray_ops.sort import counting, numbers, quicksort, sorting
 from tests.files.fromfile_support import DATA, DTYPES
 from tests.functions.sort_support import OTHERS
 from tests.functions.sum_support import SUMMABLE, assert_same, floats
@@ -284,12 +284,12 @@ def test_sorting_kernels(small, dtype):
         values = sample(distribution, 200, dtype)
         for pool in POOLS:
             a, order = shared(values), sharedarray.empty(200, np.intp)
-            argsorting.argsort(a, order, pool)
+            sorting.argsort(a, order, pool)
             with np.errstate(all="ignore"):
                 assert_same_bits(order, np.argsort(values, kind="stable"))
-            has_ties = sorting.needs_order(a, pool)
-            assert has_ties == sorting.needs_order(values, RecordingPool(1))
-            sorting.sort(a, pool)
+            has_ties = numbers.needs_order(a, pool)
+            assert has_ties == numbers.needs_order(values, RecordingPool(1))
+            numbers.sort_numbers(a, pool)
             assert_same_bits(a, sorted_by_default(values))
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce, SharedArray
-from sharedarray.functions import sorting
+from sharedarray_ops.sort import sorting
 from tests.functions.sort_support import OTHERS, SIZES, STABLE, UNSTABLE, check, check_stable
 from tests.functions.support import Untouched, layouts, small_arrays
 from tests.ops.support import (
@@ -74,7 +74,7 @@ def test_spellings_of_the_default(small, kwargs):
 def test_few_zeros_among_many_numbers_keep_their_signs(dtype):
     """NumPy's own SIMD sort turns some -0.0 into +0.0 and others back, depending on its cuts."""
     rng = np.random.default_rng(0)
-    a = rng.standard_normal(sorting.MIN_SORT).astype(dtype)
+    a = rng.standard_normal(sorting.LONG_SORT).astype(dtype)
     a[rng.integers(0, a.size, 24)] = np.array([0.0, -0.0] * 12, dtype)
 
     for n_workers in (0, 1, 2, 3, 7):
@@ -89,14 +89,14 @@ def test_large_arrays(dtype):
 
 @pytest.mark.parametrize("dtype", ["f8", "f4", "f2"])
 def test_large_arrays_stable(dtype):
-    a = sample("specials", sorting.MIN_SORT + 9, dtype)
+    a = sample("specials", sorting.LONG_SORT + 9, dtype)
     assert_same_bits(sharedarray.sort(a, kind="stable"), np.sort(a, kind="stable"))
 
 
 @pytest.mark.parametrize("delta", [-1, 0, 1])
 def test_around_the_real_threshold(delta):
     for dtype in ("i8", "f4"):
-        a = sample("random", sorting.MIN_SORT + delta, dtype)
+        a = sample("random", sorting.LONG_SORT + delta, dtype)
         pool = RecordingPool(2)
         assert_same_bits(sharedarray.sort(a, pool=pool), np.sort(a))
         assert bool(pool.maps) is (delta >= 0)

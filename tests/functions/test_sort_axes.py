@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce, SharedArray
-from sharedarray.functions import argsorting, sorting
+from sharedarray.functions.thresholds import MIN_LINES
+from sharedarray_ops.sort import sorting
 from tests.functions.support import small_arrays
 from tests.functions.wide_support import (
     ALL,
@@ -40,8 +41,7 @@ def long_lines(request, small):
 
 
 def set_long_lines(patch, length):
-    patch.setattr(argsorting, "MIN_ARGSORT_WORKERS", length)
-    for name in ("MIN_ARGSORT", "MIN_SORT", "MIN_SORT_HALF", "MIN_SORT_SLOW"):
+    for name in ("LONG_ARGSORT", "LONG_SORT", "LONG_SORT_HALF", "LONG_SORT_SLOW"):
         patch.setattr(sorting, name, length)
 
 
@@ -185,7 +185,7 @@ def test_real_sizes(name, axis):
 @pytest.mark.parametrize("delta", [-1, 0])
 @pytest.mark.parametrize("name", ["f8", "S8"])
 def test_around_the_real_threshold(name, delta):
-    n_lines = argsorting.MIN_LINES // 256 + delta
+    n_lines = MIN_LINES // 256 + delta
     a = wide_sample("bits", n_lines * 256, name).reshape(n_lines, 256)
     for function in (sharedarray.sort, sharedarray.argsort):
         pool = RecordingPool(2)

@@ -13,7 +13,7 @@ import pytest
 
 import sharedarray
 from sharedarray import MapReduce
-from sharedarray.functions import argsorting, sorting
+from sharedarray_ops.sort import sorting
 from tests.functions.support import small_arrays
 from tests.functions.wide_support import (
     ALL,
@@ -110,8 +110,7 @@ def check_many(n_cases, max_size, patch=None):
     for i in range(n_cases):
         if patch is not None:  # all workers sort a line, or the lines are shared out
             length = 40 if i % 2 else 1 << 30
-            patch.setattr(argsorting, "MIN_ARGSORT_WORKERS", length)
-            for threshold in ("MIN_SORT", "MIN_SORT_HALF", "MIN_SORT_SLOW"):
+            for threshold in ("LONG_ARGSORT", "LONG_SORT", "LONG_SORT_HALF", "LONG_SORT_SLOW"):
                 patch.setattr(sorting, threshold, length)
         try:
             check_one(SEED + i, max_size)

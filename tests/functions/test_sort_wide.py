@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce, SharedArray
-from sharedarray.functions import argsorting
+from sharedarray.functions import sorting
 from tests.functions.support import MIN_SORT, Untouched, small_arrays
 from tests.functions.wide_support import (
     RECORDS,
@@ -228,7 +228,7 @@ def test_around_the_real_threshold(name):
     for function in (sharedarray.sort, sharedarray.argsort):
         for delta in (-1, 0):
             pool = RecordingPool(2)
-            a = wide_sample("bits", argsorting.MIN_ARGSORT + delta, name)
+            a = wide_sample("bits", sorting.MIN_ARGSORT + delta, name)
             function(a, pool=pool)
             assert bool(pool.maps) is (delta == 0)
 

@@ -8,6 +8,7 @@ import sharedarray
 from sharedarray import SharedArray
 from sharedarray.functions import sorting
 from sharedarray.functions.thresholds import is_numpy_only, numpy_only, pays
+from sharedarray_ops.sort import sorting as ways
 from tests.functions.ufunc_support import N, small_ufuncs
 
 
@@ -108,7 +109,7 @@ def test_ufuncs_and_assignment_are_numpy_itself(monkeypatch):
 
 
 def test_functions_with_thresholds(monkeypatch):
-    monkeypatch.setattr(sorting, "MIN_SORT", 40)
+    monkeypatch.setattr(ways, "LONG_SORT", 40)
     asked = []
     monkeypatch.setattr(
         sorting,

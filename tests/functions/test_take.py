@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import sharedarray
 from sharedarray import MapReduce, SharedArray
-from sharedarray.functions import selecting
+from sharedarray.functions import taking
 from sharedarray.memory.array import DISPATCH
 from tests.functions.support import Untouched, layouts
 from tests.ops.support import (
@@ -18,7 +18,7 @@ from tests.ops.support import (
     unchanged,
 )
 
-take = selecting.take
+take = taking.take
 MIN_TAKE = 40
 SIZES = [0, 1, MIN_TAKE - 1, MIN_TAKE, MIN_TAKE + 1, 127, 1009]
 MODES = ["raise", "wrap", "clip"]
@@ -27,8 +27,8 @@ DTYPES = ["f8", "f4", "i1", "?", "c16", ">i4", "M8[s]", "S3", "U2", "V5", "i4,f8
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(selecting, "MIN_TAKE", MIN_TAKE)
-    monkeypatch.setattr(selecting.selecting, "BLOCK", 16)
+    monkeypatch.setattr(taking, "MIN_TAKE", MIN_TAKE)
+    monkeypatch.setattr(taking.taking, "BLOCK", 16)
 
 
 def values_of(dtype, shape):
@@ -283,7 +283,7 @@ def test_numpy_is_led_here():
 @pytest.mark.parametrize("delta", [-1, 0])
 def test_around_the_real_threshold(monkeypatch, delta):
     monkeypatch.undo()
-    n = selecting.MIN_TAKE + delta
+    n = taking.MIN_TAKE + delta
     pool = RecordingPool(2)
     check(np.arange(1000.0), indices_for(1000, n), pool)
     assert bool(pool.maps) is (delta >= 0)

@@ -15,12 +15,12 @@ from sharedarray_ops import elementwise
 from sharedarray_ops.files import reading
 from sharedarray_ops.reduce import summation
 from sharedarray_ops.sort import (
-    argsorting,
     counting,
     distinct,
-    fewsort,
     lines,
+    numbers,
     packing,
+    packsort,
     quicksort,
     sorting,
 )
@@ -87,8 +87,7 @@ each_pool = pytest.mark.parametrize("pool", [pytest.param(p, id=name) for name, 
 # Sizes: with these every level, run, block and chunk is reached by a few hundred elements.
 
 SMALL_SIZES = {
-    argsorting: {"BLOCK": 16, "MIN_WIDE_BLOCK": 8, "SMALL": 32},
-    fewsort: {"MANY": 0},
+    packsort: {"BLOCK": 16, "MIN_WIDE_BLOCK": 8, "SMALL": 32},
     lines: {"TILE": 50, "MIN_PACKED": 3},
     packing: {"BLOCK": 16, "LONG_RUN": 64},
     counting: {"BLOCK": 48},
@@ -97,7 +96,8 @@ SMALL_SIZES = {
     reading: {"CHUNK": 64},
     quicksort: {"BLOCK": 16, "SMALL": 32, "LEAST": 32, "SAMPLE": 16},
     summation: {"LEAF": 160},
-    sorting: {"BLOCK": 16},
+    numbers: {"BLOCK": 16},
+    sorting: {"MANY": 0},
 }
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedarray_ops.sort import argsorting, packing
+from sharedarray_ops.sort import packing, sorting
 from tests.ops.support import (
     DISTRIBUTIONS,
     POOLS,
@@ -24,7 +24,7 @@ from tests.ops.support import (
 
 def check(a, pool, expected=None):
     with canaries(a.size, np.intp) as out, unchanged(a):
-        argsorting.argsort(a, out, pool)
+        sorting.argsort(a, out, pool)
         assert_same_bits(out, np.argsort(a, kind="stable") if expected is None else expected)
 
 
@@ -141,9 +141,9 @@ def test_ties_stay_in_input_order(dtype):
     out = np.empty(a.size, np.intp)
 
     with small_sizes():
-        argsorting.argsort(a, out, UnorderedPool(3, seed=5))
+        sorting.argsort(a, out, UnorderedPool(3, seed=5))
         twin = np.empty(2 * a.size, np.intp)
-        argsorting.argsort(np.concatenate([a, a]), twin, UnorderedPool(3, seed=5))
+        sorting.argsort(np.concatenate([a, a]), twin, UnorderedPool(3, seed=5))
 
     assert np.array_equal(np.sort(out), np.arange(a.size))
     values = a[out]
@@ -192,5 +192,5 @@ def test_bool_of_any_byte_is_ordered_as_numpy_does():
     a = np.random.default_rng(0).integers(0, 256, 5000, "u1").view("?")
     order = np.empty(a.size, np.intp)
     with small_sizes():
-        argsorting.argsort(a, order, UnorderedPool(3))
+        sorting.argsort(a, order, UnorderedPool(3))
     assert_same_bits(order, np.argsort(a, kind="stable"))

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sharedarray_ops.plan import Chunk
-from sharedarray_ops.sort import argsorting, sorting
 from sharedarray_ops.sort import quicksort as module
+from sharedarray_ops.sort import sorting
+from sharedarray_ops.sort.numbers import sort_numbers
 from sharedarray_ops.sort.quicksort import Share, quicksort
 from tests.ops.support import RecordingPool
 
@@ -81,7 +82,7 @@ def test_sort(values, n_workers):
     if a.dtype.kind == "i":
         quicksort(a, pool)
     else:
-        sorting.sort(a, pool)
+        sort_numbers(a, pool)
 
     assert [sum(sizes) for sizes in sort_rounds(pool)] == [N]
     assert excess(pool) <= TOLERANCE
@@ -93,7 +94,7 @@ def test_argsort(values, n_workers):
     pool = RecordingPool(n_workers)
     order = np.empty(N, np.intp)
 
-    argsorting.argsort(values, order, pool)
+    sorting.argsort(values, order, pool)
 
     if values[0] == 0 and values[-1] == N - 1:  # in order: nothing is sorted
         assert not sort_rounds(pool)
@@ -109,7 +110,7 @@ def test_every_pass_over_the_elements_is_shared_out(n_workers):
     pool = RecordingPool(n_workers)
     values = np.random.default_rng(0).standard_normal(N)
 
-    argsorting.argsort(values, np.empty(N, np.intp), pool)
+    sorting.argsort(values, np.empty(N, np.intp), pool)
 
     # Of a pass over several runs, an item says which one as well.
     passes = [[item if isinstance(item, Chunk) else item[-1] for item in m] for m in pool.maps if m]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharedarray_ops.plan import Chunk
-from sharedarray_ops.sort import argsorting
+from sharedarray_ops.sort import sorting
 from sharedarray_ops.sort.columns import Column, Key, columns_of, is_sortable, leading, survey
 from tests.functions.wide_support import (
     ALL,
@@ -201,7 +201,7 @@ def test_argsort_kernel(name, pool):
             for n in (0, 1, 2, 65, 700):
                 a = wide_sample(distribution, n, name)
                 with canaries(n, np.intp) as out:
-                    argsorting.argsort(a, out, pool())
+                    sorting.argsort(a, out, pool())
                     assert_same_bits(out, np.argsort(a, kind="stable"))
 
 
@@ -211,5 +211,5 @@ def test_argsort_of_columns():
     columns.append(Column(rng.integers(0, 5, 800), descending=True))
     expected = np.lexsort((-columns[2].values, columns[1].values, columns[0].values))
     with small_sizes(), canaries(800, np.intp) as out:
-        argsorting.argsort_columns(columns, out, UnorderedPool(3))
+        sorting.argsort_columns(columns, out, UnorderedPool(3))
         assert_same_bits(out, expected)

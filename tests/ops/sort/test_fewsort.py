@@ -1,4 +1,4 @@
-"""Few numbers: every way that the glance may choose is right, whatever blocks and runs."""
+"""Few numbers: every way that the sample may choose is right, whatever blocks and runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check(a, *, descending=False):
 
 
 def numbers(distribution, n, dtype, seed=0):
-    """Return what `argsorting` hands in: bools as bytes."""
+    """Return what `sorting` hands in: bools as bytes."""
     a = sample(distribution, n, dtype, seed)
     return a.view(np.uint8) if a.dtype.kind == "b" else a
 
@@ -63,7 +63,7 @@ def test_equals_numpy(dtype, descending):
     descending=st.booleans(),
     seed=st.integers(0, 1 << 20),
 )
-def test_whatever_the_glance_says(
+def test_whatever_the_sample_says(
     n, dtype, distribution, distinct, radix_bits, levels, descending, seed
 ):
     with pytest.MonkeyPatch.context() as patch:

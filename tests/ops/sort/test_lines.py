@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedarray_ops.sort import lines
+from sharedarray import MapReduce, empty
+from sharedarray_ops.sort import lines, sorting
 from tests.functions.wide_support import ALL, assert_same_elements, descending_order, wide_sample
 from tests.ops.support import (
     RANKABLE,
@@ -29,10 +30,18 @@ def argsort_of(a, order=None):
     return np.argsort(a, axis=-1, order=order or None, kind="stable")
 
 
+def sort_in_order(a, pool, **kwargs):
+    """Sort a tile of lines by their argsort, numbers too; longer lines as `sorting` does."""
+    if a.shape[-1] <= lines.TILE:
+        lines.order_lines(a, pool, **kwargs)
+    else:
+        sorting.sort(a, pool, stable=True, **kwargs)
+
+
 def check_argsort(a, pool, **kwargs):
     expected = argsort_of(a, kwargs.get("order"))
     with small_sizes(), canaries(a.size, np.intp) as out:
-        lines.argsort_lines(a, out.reshape(a.shape), pool, **kwargs)
+        sorting.argsort(a, out.reshape(a.shape), pool, **kwargs)
         assert_same_bits(out.reshape(a.shape), expected)
 
 
@@ -69,7 +78,7 @@ def test_any_lines(shape, name, distribution, n_workers, seed, data):
     check_argsort(a, pool, order=order)
     in_place = a.copy(order="K")
     with small_sizes():
-        lines.order_lines(in_place, pool, order=order)
+        sort_in_order(in_place, pool, order=order)
     expected = np.sort(a, axis=-1, order=list(order) or None, kind="stable")
     assert_same_elements(in_place, expected)
 
@@ -83,10 +92,10 @@ def test_descending(name):
             expected[index] = descending_order(a[index])
         out = np.empty(shape, np.intp)
         with small_sizes():
-            lines.argsort_lines(a, out, UnorderedPool(3), descending=True)
+            sorting.argsort(a, out, UnorderedPool(3), descending=True)
             assert_same_bits(out, expected)
             in_place = a.copy()
-            lines.order_lines(in_place, UnorderedPool(3), descending=True)
+            sort_in_order(in_place, UnorderedPool(3), descending=True)
         assert_same_elements(in_place, np.take_along_axis(a, expected, -1))
 
 
@@ -120,8 +129,8 @@ def test_other_layouts_and_nothing_beside(name):
             out = np.full((20, 9, 60), -1)
             target = np.moveaxis(out[index], axis, -1)
             with small_sizes():
-                lines.argsort_lines(view, target, UnorderedPool(3))
-                lines.order_lines(view, UnorderedPool(3))
+                sorting.argsort(view, target, UnorderedPool(3))
+                sort_in_order(view, UnorderedPool(3))
             assert_same_bits(target, argsort_of(np.moveaxis(room[index], axis, -1)))
             assert np.count_nonzero(out == -1) == out.size - target.size
             assert_same_elements(whole, expected)
@@ -152,6 +161,24 @@ def test_with_the_real_sizes():
         for a in (rng.standard_normal(shape), rng.integers(0, 5, shape).astype("S9")):
             out = np.empty(shape, np.intp)
             pool = RecordingPool(2)
-            lines.argsort_lines(a, out, pool)
+            sorting.argsort(a, out, pool)
             assert_same_bits(out, argsort_of(a))
             assert sum(pool.n_items) >= 2 - (a.size <= lines.TILE)
+
+
+@each_pool
+def test_apply_along(pool):
+    a = np.random.default_rng(0).random((5, 23, 3))
+    for axis in (0, 1, 2):
+        for cut in {0, 1, 2} - {axis}:
+            out_axis = cut - (axis < cut)
+            out = empty((5, 23, 3)[:axis] + (5, 23, 3)[axis + 1 :])
+            lines.apply_along(lambda x, axis=axis: x.max(axis), a, cut, out, out_axis, pool())
+            assert_same_bits(out, a.max(axis))
+
+
+def test_apply_along_on_processes():
+    a = np.random.default_rng(0).random((5, 23))
+    out = empty((5, 23))
+    lines.apply_along(lambda x: np.sort(x, 0), a, 1, out, 1, MapReduce(np=3))
+    assert_same_bits(out, np.sort(a, 0))

@@ -33,8 +33,8 @@ def found(a, pool, *, equal_nan=True):
         values = empty(firsts.n_unique, a.dtype).view(np.ndarray)
         index, counts = (empty(firsts.n_unique, np.intp).view(np.ndarray) for _ in range(2))
         inverse = empty(a.size, np.intp).view(np.ndarray)
-        uniqueness.write_values(ascending, firsts, values, pool)
-        uniqueness.write_index(ascending, order, firsts, index, pool)
+        uniqueness.write_firsts(ascending, ascending, firsts, values, pool)
+        uniqueness.write_firsts(ascending, order, firsts, index, pool)
         uniqueness.write_inverse(ascending, order, firsts, inverse, pool)
         uniqueness.write_counts(ascending, firsts, counts, pool)
     return values, index, inverse, counts

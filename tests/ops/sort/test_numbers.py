@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedarray_ops.sort import sorting
+from sharedarray_ops.sort import numbers
 from tests.ops.support import (
     DISTRIBUTIONS,
     NATIVE,
@@ -28,7 +28,7 @@ def check(values, pool):
     with canaries(values.size, values.dtype) as a:
         a[:] = values
         a.view(np.uint8)[:] = values.view(np.uint8)  # an assignment may quiet a signalling NaN
-        sorting.sort(a, pool)
+        numbers.sort_numbers(a, pool)
         assert_same_bits(a, sorted_by_default(values))
 
 
@@ -63,7 +63,7 @@ def test_with_the_real_sizes(dtype):
 @pytest.mark.parametrize("delta", [-1, 0, 1])
 def test_around_the_real_block(delta):
     for dtype in ("f8", "M8[s]", ">i4"):
-        check(sample("zeros", sorting.BLOCK + delta, dtype), POOLS["thread-2"]())
+        check(sample("zeros", numbers.BLOCK + delta, dtype), POOLS["thread-2"]())
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f8"])
@@ -111,7 +111,7 @@ def test_an_interrupted_sort_leaves_a_permutation(dtype, n_before):
         for fails_at in (1, 2, 3):  # the passes of quicksort: partition, exchange, sort
             a = values.copy()
             with pytest.raises(KeyboardInterrupt):
-                sorting.sort(a, BreakingPool(n_before + fails_at))
+                numbers.sort_numbers(a, BreakingPool(n_before + fails_at))
             assert_same_bits(np.sort(a, kind="stable"), np.sort(values, kind="stable"))
 
 
@@ -141,7 +141,7 @@ def test_order_is_needed_where_equal_values_differ_in_bits(dtype, pool):
                 # The second zero far away from the first, in another block and another part.
                 a = np.concatenate([a[place:], a[:place]]) if place % 2 else a
                 with unchanged(a):
-                    assert sorting.needs_order(a, pool()) is needed
+                    assert numbers.needs_order(a, pool()) is needed
 
 
 def test_zeros_of_two_signs_in_different_parts():
@@ -149,10 +149,24 @@ def test_zeros_of_two_signs_in_different_parts():
     a[3], a[97] = 0.0, -0.0
 
     with small_sizes():
-        assert sorting.needs_order(a, UnorderedPool(4))
-        assert sorting.needs_order(strided(a, -2), UnorderedPool(4))
+        assert numbers.needs_order(a, UnorderedPool(4))
+        assert numbers.needs_order(strided(a, -2), UnorderedPool(4))
 
 
 def test_no_order_is_needed_for_integers_and_times():
     for dtype in ("?", "i8", "u2", "M8[s]", ">m8[s]"):
-        assert not sorting.needs_order(sample("specials", 50, dtype), UnorderedPool(2))
+        assert not numbers.needs_order(sample("specials", 50, dtype), UnorderedPool(2))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f8"])
+def test_zeros_of_both_signs(dtype):
+    pool = UnorderedPool(3)
+    a = np.ones(100, dtype)
+    assert not numbers.has_both_zeros(a, pool)
+    a[7] = 0
+    assert not numbers.has_both_zeros(a, pool)
+    a[90] = np.nan
+    a[91] = -0.0
+    assert numbers.has_both_zeros(a, pool)
+    a[7] = -0.0
+    assert not numbers.has_both_zeros(a, pool)
