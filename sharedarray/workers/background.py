@@ -85,15 +85,15 @@ class _Child(ProcessCrew):
         taken: list[bool] = []
         try:
             call_into(taken, self._waiting.acquire, timeout != 0, timeout or -1)
-            while taken[0] and self.outcome is None and self._happens_before(deadline):
+            while taken[0] and self.outcome is None and self._has_event(deadline):
                 self._take()
         finally:
             if taken and taken[0]:  # without a call: an interrupt after one would skip the release
                 self._waiting.release()
         return self.outcome is not None
 
-    def _happens_before(self, deadline: float | None) -> bool:
-        """Wait until the child has sent something or ended, and return whether it has."""
+    def _has_event(self, deadline: float | None) -> bool:
+        """Wait until the child has sent something or ended; return whether it has."""
         seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not self._has_sentinels:  # its end is enough: it never waits for the caller
             return self._members[0].process.ends_within(math.inf if seconds is None else seconds)
@@ -104,7 +104,7 @@ class _Child(ProcessCrew):
         with signals_blocked(), self._state:
             try:
                 while self.outcome is None:
-                    if not self._has_sentinels:  # its end is what `_happens_before` has seen
+                    if not self._has_sentinels:  # its end is what `_has_event` has seen
                         self._retire(self._members[0])
                     received = self.receive(0)
                     if received is None:
@@ -157,7 +157,7 @@ forks.on_fork(in_child=_running.clear)
 
 
 def _started(function: Callable[[], Any]) -> _Child:
-    """Return a new child that calls a function, or leave nothing behind."""
+    """Return a new child that calls a function; an exception leaves nothing behind."""
 
     def work(rank: int, next_claim: NextClaim) -> Iterator[Report]:
         yield _report_of(function)
@@ -184,7 +184,7 @@ def _report_of(function: Callable[[], Any]) -> Results | Failure:
 
 
 class _Handle(Generic[T]):
-    """What both kinds of calls have in common."""
+    """A background call, in a process or a thread."""
 
     # Until `_expect`.
     _is_waited_for = True
@@ -247,7 +247,7 @@ class BackgroundProcess(_Handle[T]):
         WorkerException
             The function raised; `reason` is its exception, also the ``__cause__``.
         WorkerDied
-            The process died, whatever killed it.
+            The process died.
         concurrent.futures.CancelledError
             The call was cancelled.
         TimeoutError

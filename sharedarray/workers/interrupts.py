@@ -18,11 +18,11 @@ Chosen
     fork, the end of a crew, a descriptor that travels.
     *One call of C*: `call_into`, or `sharedarray.descriptor.opened`: taking one thing and noting it
     is a single step.
-    *Noted, then taken*: what cleans up finds in a list or attribute what is about to be taken, and
-    can tell whether it was (`ProcessCrew._members`, `limited_threads`).
-    *Closed twice*: ``try: end()``, ``finally: end()``, in line, since a function for it could be
-    left out itself; the second `end` does nothing after a whole first one. It bears a Ctrl-C as the
-    first begins, and another one within it.
+    *Noted, then taken*: a thing is in a list before it is taken, and the clean-up can tell whether
+    it was (`ProcessCrew._members`, `limited_threads`).
+    *Closed twice*: ``try: end()``, ``finally: end()``, in line, since an interrupt could skip a
+    function for it. The second `end` does what the first has not, where a Ctrl-C has come before or
+    within that.
 
 Guarantees
     Every signal that comes within `signals_blocked` has its handler called afterwards, also where

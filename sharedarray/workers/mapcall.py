@@ -168,7 +168,7 @@ class MapCall(CrewMap):
                 else:
                     self._take(rank, report)
                     yield report
-                del received, report  # a large one should be gone before the next is received
+                del received, report  # or a large one would be alive when the next is received
             if not self._is_complete:  # the map around this one has stopped
                 raise StopProcessGroup
         except WorkerDied as death:
@@ -223,7 +223,7 @@ class MapCall(CrewMap):
     def _receive(self, crew: Crew) -> tuple[int, Report] | None:
         """Return the next report; fetch items from the iterator while there is none."""
         if self._seconds_left() == 0 and not self._is_complete:
-            self._give_up()  # also where reports keep coming
+            self._time_out()  # also where reports keep coming
         while self._may_fetch():
             with suppress(NothingYet):
                 return crew.receive(0)
@@ -234,9 +234,9 @@ class MapCall(CrewMap):
         try:
             return crew.receive(self._seconds_left())
         except NothingYet:
-            self._give_up()
+            self._time_out()
 
-    def _give_up(self) -> NoReturn:
+    def _time_out(self) -> NoReturn:
         raise TimeoutError(f"the results were not there after {self._timeout} s") from None
 
     def _seconds_left(self) -> float | None:
@@ -258,7 +258,7 @@ class MapCall(CrewMap):
         latest = time.monotonic() + FETCH_SECONDS
         for item in islice(self._iterator or (), self._size):
             items.append(item)
-            # What is there must not wait for what takes long to come.
+            # Items that are there must not wait for those that take long.
             if self.chunksize is None and time.monotonic() >= latest:
                 break
         else:
@@ -274,7 +274,7 @@ class MapCall(CrewMap):
         return Claim(start, self._n_planned, items)
 
     def _grant(self, crew: Crew) -> None:
-        """Give claims to the workers that wait for one."""
+        """Grant claims to the workers that wait for one."""
         while self._idle and (claim := self._next_claim()) is not None:
             rank = self._idle.popleft()
             self.schedule.grant(rank, claim.start)
@@ -285,7 +285,7 @@ class MapCall(CrewMap):
                 crew.grant(self._idle.popleft(), None)
 
     def _next_claim(self) -> Claim | None:
-        """Return the next claim to be granted, None where there is none or not yet."""
+        """Return the next claim to be granted, None where there is none yet, or no more."""
         if self._fetched:
             return self._fetched.popleft()
         if self.n_items is None or self._is_exhausted or self._n_ahead >= self._window:
@@ -308,7 +308,7 @@ class MapCall(CrewMap):
 
     @property
     def n_left(self) -> int:
-        """Return how many items of the sequence nobody has claimed."""
+        """Return how many items of the sequence are not claimed yet."""
         return self.schedule.n_left
 
     def item_of(self, rank: int) -> int | None:

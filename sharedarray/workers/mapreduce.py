@@ -9,12 +9,12 @@
     list of results, in item order
 
 Guarantees
-    Results are in the order of the items, whatever order they were computed in. An exception of
-    `func` ends the map: nobody starts another item, and WorkerException tells the reason.
-    Exceptions of `reduce` and of the iterator of items come out as they are.
+    Results are in the order of the items. An exception of `func` ends the map: no worker starts
+    another item, and WorkerException tells the reason. Exceptions of `reduce` and of the iterator
+    of items come out as they are.
 
 Assumptions
-    See `backend` for who runs, `mapcall` for one call, `worker` for what a worker does.
+    See `backend` for what runs workers, `mapcall` for one call, `worker` for what a worker does.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ class MapReduce(Constructs):
     Parameters
     ----------
     backend : {"process", "thread", "serial"} or Backend, default "process"
-        Who the workers are: a name, a class, or an `ExecutorBackend` or `DaskBackend`.
+        What runs the workers: a name, a class, or an `ExecutorBackend` or `DaskBackend`.
     np : int, optional
         Number of workers; 0 runs everything in the caller. Default: `cpu_count()`, or what the
         executor or cluster has.
     seed : int or sequence of int, optional
         From which `local.rng` derives the random numbers of each item. Default: fresh entropy.
     trace : callable, optional
-        Called in the caller with a tuple ``(rank, start, stop, began, ended)`` for every claim
-        that was run: which worker, which items, and when, in seconds of `time.perf_counter`.
+        Called in the caller with ``(rank, start, stop, began, ended)`` for every claim that was
+        run: worker, items, and times in seconds of `time.perf_counter`.
 
     Attributes
     ----------
@@ -70,8 +70,8 @@ class MapReduce(Constructs):
 
     Notes
     -----
-    Workers live while `map` runs; the ``with`` block only groups what belongs together. A pool may
-    be used for any number of maps, from any thread, and inside a work function.
+    Workers live while `map` runs; the ``with`` block is only for readability. A pool may be used
+    for any number of maps, from any thread, and inside a work function.
 
     Processes are forked when a map starts, so they have everything the caller has: closures,
     lambdas, private arrays. What they change is their own, except in shared arrays; results are
@@ -152,12 +152,12 @@ class MapReduce(Constructs):
         Parameters
         ----------
         func : callable
-            The work. Any callable, closures included. Each item runs in a copy of the caller's
-            context, so that ``np.errstate`` and other context variables hold in it.
+            Any callable, closures included. Each item runs in a copy of the caller's context, so
+            that ``np.errstate`` and other context variables hold.
         sequence : sequence or iterable
-            The items. A sequence is indexed by the workers; its length is read once. Any other
-            iterable is consumed in the caller, at most two claims a worker ahead of the results;
-            its items are pickled for worker processes.
+            The items. Workers index a sequence; its length is read once. The caller consumes any
+            other iterable, at most two claims a worker ahead of the results, and pickles its items
+            for worker processes.
         reduce : callable, optional
             Called in the caller with each result as it arrives, in any order; a tuple is spread
             over its arguments. What it returns takes the place of the result.
@@ -166,13 +166,12 @@ class MapReduce(Constructs):
         minlength : int, default 0
             Run a sequence shorter than this in the caller.
         chunksize : int, optional
-            How many items a worker claims at a time. Default: one, and of a sequence more while
-            items prove short.
+            Items of a claim. Default: one, and of a sequence more while items prove short.
         progress : bool or callable, optional
             True shows a bar (tqdm); a callable is called in the caller with the number of items
             done, whenever results have arrived.
         timeout : float, optional
-            Seconds after which the map is given up. Processes are killed; threads, and the caller
+            Seconds after which the map fails. Processes are killed; threads, and the caller
             itself, end the items that they run.
 
         Returns
@@ -186,7 +185,7 @@ class MapReduce(Constructs):
             An item raised. `reason` is its exception, also the ``__cause__``; in debug mode the
             exception comes out as it is.
         WorkerDied
-            A worker process died, whatever killed it.
+            A worker process died.
         TimeoutError
             The results were not there in time.
         TypeError, ValueError, ImportError
@@ -229,12 +228,12 @@ class MapReduce(Constructs):
                     call.delivered()
                     n_done += len(results.values)
                     report(n_done)
-                    del results  # see `MapCall.run`
+                    del results  # or a large one would be alive when the next is received
         finally:
             try:
                 reports.close()
             finally:
-                reports.close()  # where Ctrl-C has come before the first, see `MapCall.run`
+                reports.close()  # closed twice, see `interrupts`
         return [value for start in sorted(parts) for value in parts[start]]
 
     def imap(
@@ -263,8 +262,7 @@ class MapReduce(Constructs):
         -------
         iterator
             The work starts with the first result that is asked for, and ends when the iterator is
-            exhausted, closed or dropped. Workers are at most two claims each ahead of the results
-            taken, and wait then.
+            exhausted, closed or dropped. Workers wait when they are two claims each ahead of it.
 
         Raises
         ------
@@ -304,7 +302,7 @@ class MapReduce(Constructs):
                 try:
                     reports.close()
                 finally:
-                    reports.close()  # where Ctrl-C has come before the first, see `MapCall.run`
+                    reports.close()  # likewise
 
         return results_in_turn()
 
@@ -319,7 +317,7 @@ class MapReduce(Constructs):
         *,
         is_lazy: bool,
     ) -> MapCall | None:
-        """Choose who runs a map, and how many; None where there is nothing to run."""
+        """Choose the workers of a map; None where there is nothing to run."""
         if sys.is_finalizing():
             raise RuntimeError("a map cannot start while the interpreter ends")
         n_items = None if isinstance(items, Iterator) else len(items)
@@ -328,7 +326,7 @@ class MapReduce(Constructs):
         backend: type[Backend] | Backend = self._backend
         n_workers = self.np
         is_short = n_items is not None and n_items < minlength
-        # Its tasks might wait for the place of the one that waits for them.
+        # Its tasks might wait for the worker that waits for them.
         is_within = backend.engine is not None and any(
             worker.map.engine is backend.engine for worker in current_workers()
         )
