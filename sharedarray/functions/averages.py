@@ -11,15 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.functions.reductions import NO_VALUE, Reducer, Request, reduced
-from sharedarray.functions.sums import has_no_nan, summed, without_nan
+from sharedarray.functions.sums import has_no_nan, resolved, summed, without_nan
 from sharedarray.memory.array import implements
 from sharedarray_ops.pool import Pool
 from sharedarray_ops.reduce.folding import Fold
 from sharedarray_ops.reduce.summation import deviations, unless_flagged
 
 __all__ = ["mean", "nanmean", "quotient", "std", "var"]
-
-_REAL = "fdgFDG"
 
 
 @implements(np.mean, np.ndarray.mean)
@@ -172,25 +170,16 @@ def quotient(total: NDArray[Any], n: Any, dtype: np.dtype[Any], *, is_scalar: bo
     return quotients.astype(dtype)
 
 
-def _resolved(dtype: Any) -> np.dtype[Any] | None:
-    """Return a dtype in which sums are buffered, None where it is another one, or none at all."""
-    try:
-        resolved = np.dtype(dtype)
-    except (TypeError, ValueError):  # which NumPy will raise
-        return None
-    return resolved if resolved.char in _REAL and resolved.isnative else None
-
-
 def _mean(request: Request, dtype: Any) -> Any:
     a = request.a
     # The dtype of the result, and the one in which NumPy adds.
     average = a.dtype.newbyteorder("=") if a.dtype.kind in "fc" else np.dtype(np.float64)
     added = np.dtype(np.float32) if average.char == "e" else average
     if dtype is not None:
-        resolved = _resolved(dtype)
-        if resolved is None or not np.can_cast(a.dtype, resolved, "same_kind"):
+        wanted = resolved(a.dtype, dtype)
+        if wanted is None:
             return None
-        average = added = resolved
+        average = added = wanted
     if not request.accepts(average):
         return None
     if a.dtype.char == "e" and request.out is not None:
@@ -231,11 +220,11 @@ def _spread(
     native = a.dtype.newbyteorder("=")
     added = np.dtype(np.float64) if a.dtype.kind in "biu" else native
     if dtype is not None:
-        resolved = _resolved(dtype)
+        wanted = resolved(a.dtype, dtype)
         # Where the distances are of a wider dtype, NumPy converts them before it adds.
-        if resolved is None or a.dtype.kind == "c" or np.result_type(native, resolved) != resolved:
+        if wanted is None or a.dtype.kind == "c" or np.result_type(native, wanted) != wanted:
             return None
-        added = resolved
+        added = wanted
     if added.kind == "c" and a.dtype.kind != "c":
         return None
     real = np.empty(0, added).real.dtype

@@ -263,7 +263,7 @@ def _nanextreme(ufunc: np.ufunc, request: Request) -> Any:
 
 def _ptp(request: Request) -> Any:
     a = request.a
-    if request.out is not None and a.dtype.kind in "mM":
+    if request.out is not None and a.dtype.kind == "M":
         return None  # NumPy puts the maximum into the output first, which has no room for a date
     one = np.zeros(1, a.dtype)
     dtype = np.subtract(np.maximum.reduce(one, keepdims=True), one).dtype
@@ -300,7 +300,7 @@ def _place(function: Callable[..., Any], request: Request) -> Any:
 _reducer = partial(Reducer, kinds="biufcmM", simd="?bBhHiIlLqQfdmM", serial=("initial", "where"))
 _MIN = _reducer(np.min, partial(_extreme, np.minimum), least_nbytes=MIN_FASTEST_NBYTES)
 _MAX = _reducer(np.max, partial(_extreme, np.maximum), least_nbytes=MIN_FASTEST_NBYTES)
-_PTP = _reducer(np.ptp, _ptp)
+_PTP = _reducer(np.ptp, _ptp, kinds="iufcmM")
 _NANMIN = _reducer(np.nanmin, partial(_nanextreme, np.fmin))
 _NANMAX = _reducer(np.nanmax, partial(_nanextreme, np.fmax))
 _ARGMIN = _reducer(np.argmin, partial(_place, np.argmin))

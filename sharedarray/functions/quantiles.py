@@ -92,8 +92,8 @@ def percentile(
     Notes
     -----
     Otherwise as `numpy.percentile`. In parallel as `median`, with every `method`; not with
-    `weights`. Where the elements of more than eight ranks far apart are wanted, a parallel sort of
-    a copy finds them.
+    `weights`. More than eight ranks that are not close to each other are found by a parallel sort
+    of a copy.
 
     Examples
     --------

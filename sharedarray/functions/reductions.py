@@ -140,7 +140,7 @@ def reduced(
     how : Reducer
         Which reduction.
     pool : Pool or None
-        Who works; None for threads.
+        The workers; None for threads.
     a, axis, out, keepdims
         As the caller gave them, `NO_VALUE` for what was left out.
     **options

@@ -16,7 +16,7 @@ from sharedarray_ops.reduce import summation
 from sharedarray_ops.reduce.folding import Fold, by_ufunc
 from sharedarray_ops.reduce.summation import Terms
 
-__all__ = ["has_no_nan", "nansum", "prod", "sum", "summed", "without_nan"]
+__all__ = ["has_no_nan", "nansum", "prod", "resolved", "sum", "summed", "without_nan"]
 
 # What NumPy's ufuncs convert to before they add, buffer by buffer.
 _WIDE = "fdgFDG"
@@ -144,6 +144,20 @@ def without_nan(a: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
+def resolved(
+    dtype: np.dtype[Any], wanted: Any, default: np.dtype[Any] | None = None
+) -> np.dtype[Any] | None:
+    """Return the dtype in which to add, None where there is no parallel way for it."""
+    try:
+        found = np.dtype(wanted)
+    except (TypeError, ValueError):  # which NumPy will raise
+        return None
+    if default is not None and found == default:
+        return default
+    is_wide = found.char in _WIDE and found.isnative
+    return found if is_wide and np.can_cast(dtype, found, "same_kind") else None
+
+
 def summed(
     request: Request, dtype: np.dtype[Any], terms: Terms | None = None
 ) -> NDArray[Any] | None:
@@ -188,7 +202,7 @@ def _summed(
 def _sum(request: Request, dtype: Any, **start: Any) -> Any:
     a = request.a
     default = np.add.reduce(np.empty(0, a.dtype)).dtype
-    wanted = default if dtype is None else _converted(a.dtype, dtype, default)
+    wanted = default if dtype is None else resolved(a.dtype, dtype, default)
     if wanted is None or not request.accepts(wanted):
         return None
     if start and (a.dtype.kind in "fc" or wanted.kind not in "ium" or not request.is_whole):
@@ -205,18 +219,6 @@ def _sum(request: Request, dtype: Any, **start: Any) -> Any:
         return None
     # NumPy itself finishes: the start value, and the zero that it begins with.
     return request.finished(np.sum(total.reshape(one.shape), keepdims=True, **start))
-
-
-def _converted(dtype: np.dtype[Any], wanted: Any, default: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Return the dtype in which to add, None where there is no parallel way for it."""
-    try:
-        resolved = np.dtype(wanted)
-    except (TypeError, ValueError):  # which NumPy will raise
-        return None
-    if resolved == default:
-        return default
-    is_wider = resolved.char in _WIDE and resolved.isnative
-    return resolved if is_wider and np.can_cast(dtype, resolved, "same_kind") else None
 
 
 def _prod(request: Request, dtype: Any) -> Any:
