@@ -1,10 +1,9 @@
 """NumPy's functions in parallel: validate, allocate, choose the pool, call `sharedarray_ops`.
 
-Each function has NumPy's signature and gives NumPy's result. What has no parallel way yet, and
-what is too small to win, goes to NumPy itself, and its result is put into shared memory where the
-function promises that. `SharedArray` methods and ``np.<function>(shared)`` come here by
-`memory.array.DISPATCH`; `ufuncs` and `assigning` have none but these. `filling` is reached by name
-from `memory.pages`.
+Each function has NumPy's signature and NumPy's result. Small arrays, and what has no parallel way,
+are left to NumPy; functions that promise a SharedArray copy its result. `SharedArray` methods and
+``np.<function>(shared)`` come here by `memory.array.DISPATCH`: `ufuncs` and `assigning` only so.
+`filling` is reached by name from `memory.pages`.
 """
 
 from sharedarray.functions import assigning as assigning

@@ -8,46 +8,34 @@ from __future__ import annotations
 
 from contextvars import ContextVar, Token
 
-__all__ = [
-    "MIN_ARGPARTITION",
-    "MIN_ARGSORT",
-    "MIN_ASSIGN",
-    "MIN_ASSIGN_MASK",
-    "MIN_BINCOUNT",
-    "MIN_CHEAP",
-    "MIN_CHEAP_GIVEN",
-    "MIN_CUMULATIVE",
-    "MIN_DEAR",
-    "MIN_FASTEST_NBYTES",
-    "MIN_FAST_NBYTES",
-    "MIN_FILE",
-    "MIN_FROMFILE",
-    "MIN_HISTOGRAM",
-    "MIN_LINES",
-    "MIN_MIDDLE",
-    "MIN_PARTITION",
-    "MIN_QUANTILE",
-    "MIN_QUANTILE_WORKERS",
-    "MIN_SEARCHSORTED",
-    "MIN_SLOW",
-    "MIN_SUM",
-    "MIN_TAKE",
-    "MIN_TOFILE",
-    "MIN_TOFILE_COPIED",
-    "MIN_UNIQUE",
-    "MIN_UNIQUE_INTEGERS",
-    "MIN_UNIQUE_SORTED",
-    "MIN_UNIQUE_WORKERS",
-    "is_numpy_only",
-    "numpy_only",
-    "pays",
-]
+# Elements, unless bytes are named, from which our way wins against one call of NumPy: medians on
+# two cores, NumPy 2.4 with AVX-512.
 
-# From these sizes on our way wins against one call of NumPy: medians on two cores, NumPy 2.4 with
-# AVX-512. Elements, except for files and assignment: bytes.
-# One line of numbers to sort: `sharedarray_ops.sort.sorting.long_sort`.
+# Lines of numbers have their own table, in `sharedarray_ops.sort.sorting`.
 MIN_ARGSORT = 1 << 12  # in the caller: packing alone makes it 2 to 10 times as fast
-MIN_LINES = 1 << 17  # of all lines together, where each of them is shorter than it has to be
+MIN_LINES = 1 << 17  # of all lines together, if each is shorter than that table asks for
+MIN_PARTITION = 1 << 20
+MIN_ARGPARTITION = 1 << 23  # at one place, for which NumPy has SIMD
+MIN_QUANTILE = 1 << 16  # in the caller: selecting alone makes it 2 to 5 times as fast
+MIN_QUANTILE_WORKERS = 1 << 19
+MIN_UNIQUE = 1 << 20  # with indices
+MIN_UNIQUE_SORTED = 1 << 22  # NumPy sorts as well, and is slower only in finding the first ones
+MIN_UNIQUE_INTEGERS = 1 << 14  # in the caller: NumPy looks integers up in a hash table from 2.3 on
+MIN_UNIQUE_WORKERS = 1 << 18
+
+MIN_BINCOUNT = 1 << 20
+MIN_HISTOGRAM = 1 << 18
+MIN_SEARCHSORTED = 1 << 16
+MIN_TAKE = 1 << 19
+
+MIN_SUM = 1 << 21
+MIN_CUMULATIVE = 1 << 21
+# Other reductions: in bytes if NumPy is bound by the memory; in elements if it takes a nanosecond
+# and more for each.
+MIN_FAST_NBYTES = 1 << 26
+MIN_FASTEST_NBYTES = 1 << 27  # in one pass of SIMD: extremes, counts, sums of integers
+MIN_SLOW = 1 << 20
+
 # Elementwise functions by their cost for elements of 8 bytes: up to half a nanosecond, about one,
 # more. Waking the workers takes 50 us on a quiet machine, 300 us on a busy one. The cheap ones are
 # bound by the memory: they gain early with a large new result, whose pages NumPy waits for; late
@@ -56,33 +44,14 @@ MIN_CHEAP = 1 << 22
 MIN_CHEAP_GIVEN = 1 << 25
 MIN_MIDDLE = 1 << 21
 MIN_DEAR = 1 << 18
-MIN_ASSIGN = 1 << 27
+MIN_ASSIGN = 1 << 27  # bytes
 MIN_ASSIGN_MASK = 1 << 19
-MIN_BINCOUNT = 1 << 20
-MIN_HISTOGRAM = 1 << 18
-MIN_PARTITION = 1 << 20
-MIN_ARGPARTITION = 1 << 23  # at one place, where NumPy has SIMD for it
-MIN_QUANTILE = 1 << 16  # in the caller: selecting alone makes it 2 to 5 times as fast
-MIN_QUANTILE_WORKERS = 1 << 19
-MIN_SEARCHSORTED = 1 << 16
-# Other reductions: in bytes if NumPy is bound by the memory; in elements if it takes a nanosecond
-# and more for each.
-MIN_FAST_NBYTES = 1 << 26
-MIN_FASTEST_NBYTES = 1 << 27  # in one pass of SIMD: extremes, counts, sums of integers
-MIN_SLOW = 1 << 20
-MIN_CUMULATIVE = 1 << 21
-MIN_SUM = 1 << 21
-MIN_TAKE = 1 << 19
-MIN_UNIQUE = 1 << 20  # with indices
-MIN_UNIQUE_SORTED = 1 << 22  # where NumPy sorts as well, and only finds the first ones more slowly
-MIN_UNIQUE_INTEGERS = 1 << 14  # in the caller: NumPy looks integers up in a hash table from 2.3 on
-MIN_UNIQUE_WORKERS = 1 << 18
+
+# Files: bytes.
 MIN_FROMFILE = 1 << 24
-# Mean size of several files: opening a file holds the GIL.
-MIN_FILE = 1 << 16
-# To write arrays in C order, and others, which are copied.
+MIN_FILE = 1 << 16  # of several files in the mean: opening a file holds the GIL
 MIN_TOFILE = 1 << 26
-MIN_TOFILE_COPIED = 1 << 20
+MIN_TOFILE_COPIED = 1 << 20  # of arrays that are not in C order
 
 _process = False
 _context: ContextVar[bool | None] = ContextVar("sharedarray_numpy_only", default=None)
