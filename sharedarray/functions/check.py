@@ -8,13 +8,14 @@ called with sizes and numbers of workers of their own, so that small arrays go t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sharedarray_ops.pool import Caller
 from sharedarray_ops.reduce import folding, summation
 from sharedarray_ops.reduce.folding import Fold
 
@@ -107,14 +108,11 @@ def check_numpy(*, strict: bool = True, seed: int = 0) -> NumPyReport:
     return report
 
 
-class _Workers:
+class _Workers(Caller):
     """A pool that cuts the work for some workers, and does it in the caller."""
 
     def __init__(self, n_workers: int) -> None:
         self.np = n_workers
-
-    def map(self, func: Callable[[Any], Any], sequence: Any, /) -> list[Any]:
-        return [func(item) for item in sequence]
 
 
 def _results(rng: np.random.Generator) -> Iterator[tuple[str, Any, Any]]:

@@ -117,7 +117,7 @@ def fold(how: Fold, a: NDArray[Any], axes: Axes, plan: Cut, out: NDArray[Any], p
 
     def kernel(chunk: Chunk) -> Any:
         place = (*(slice(None),) * plan.axis, chunk.slice)
-        result = _reduced(how, a[place], axes)
+        result = unless_flagged(lambda: how.reduce(a[place], axes))
         if result is None or not plan.is_kept:
             return result
         out[place] = result
@@ -129,19 +129,6 @@ def fold(how: Fold, a: NDArray[Any], axes: Axes, plan: Cut, out: NDArray[Any], p
     if not plan.is_kept and how.combine is not None:
         how.combine.reduce(np.stack(results), axis=0, out=out)
     return True
-
-
-def _reduced(how: Fold, a: NDArray[Any], axes: Axes) -> NDArray[Any] | None:
-    missing = False
-
-    def compute() -> NDArray[Any]:
-        nonlocal missing
-        result = how.reduce(a, axes)
-        missing = result is None
-        return np.empty(0) if result is None else result
-
-    result = unless_flagged(compute)
-    return None if missing else result
 
 
 def find(

@@ -140,7 +140,7 @@ def deviations(mean: NDArray[Any]) -> Terms:
     return terms
 
 
-def unless_flagged(compute: Callable[[], NDArray[Any]]) -> NDArray[Any] | None:
+def unless_flagged(compute: Callable[[], NDArray[Any] | None]) -> NDArray[Any] | None:
     """Return a result, or None where the processor noted an overflow or an invalid operation.
 
     NumPy warns once, from the caller's line; a worker cannot: NumPy has to do it again in the
