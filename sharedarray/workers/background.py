@@ -214,8 +214,8 @@ class _Handle(Generic[T]):
 class BackgroundProcess(_Handle[T]):
     """A call that runs in a process of its own, made by `background`.
 
-    It has the methods of a `concurrent.futures.Future` that need no helper thread. It is none:
-    `concurrent.futures.wait` and `as_completed`, and callbacks, need one; see `BackgroundThread`.
+    It has the methods of a `concurrent.futures.Future` that need no helper thread. What needs one,
+    callbacks and `concurrent.futures.wait` and `as_completed`, takes a `BackgroundThread`.
 
     Examples
     --------
@@ -227,10 +227,10 @@ class BackgroundProcess(_Handle[T]):
 
     def __init__(self) -> None:
         self._child: _Child | None = None
-        self._value: Any = None  # where there is no child: of debug mode
+        self._value: Any = None  # in debug mode, without a child
 
     def wait(self, timeout: float | None = None) -> T:
-        """Return what the function returns; more than once where wanted.
+        """Return what the function returns, as often as it is called.
 
         Parameters
         ----------
@@ -284,7 +284,7 @@ class BackgroundProcess(_Handle[T]):
         return not self.done()
 
     def cancel(self) -> bool:
-        """Kill the process, and return whether that has ended the call; False if it was over."""
+        """Kill the process, and return whether that has ended the call."""
         self._is_waited_for = True
         return self._child is not None and self._child.cancel()
 

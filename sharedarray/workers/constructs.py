@@ -159,7 +159,7 @@ class Schedule(WorkerSchedule):
 
 
 def _worker_of(pool: Any, construct: str) -> Worker:
-    """Return the worker of `pool` that the caller is, in the innermost of its maps."""
+    """Return the worker of `pool` that the caller runs in, of the innermost of its maps."""
     for worker in current_workers():
         if worker.map.pool is pool:
             return worker
@@ -180,11 +180,13 @@ def _waiting_worker_of(pool: Any, construct: str) -> Worker:
     return worker
 
 
-class _Critical:
-    """The ``with`` block that one worker at a time is in, see `MapReduce.critical`."""
-
+class _Construct:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
+
+
+class _Critical(_Construct):
+    """The ``with`` block that one worker at a time is in, see `MapReduce.critical`."""
 
     def __enter__(self) -> None:
         schedule = _waiting_worker_of(self._pool, "critical").map.schedule
@@ -200,11 +202,8 @@ class _Critical:
         schedule.leave()
 
 
-class _Ordered:
+class _Ordered(_Construct):
     """The ``with`` block that items pass in their order, see `MapReduce.ordered`."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
 
     def __enter__(self) -> None:
         worker = _waiting_worker_of(self._pool, "ordered")

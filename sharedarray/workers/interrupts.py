@@ -60,13 +60,8 @@ _SIGNALS = {
 def signals_blocked() -> Iterator[set[Any]]:
     """Let no handler of a signal run in this thread for the length of the block; then all do.
 
-    The main thread blocks the signals and replaces their handlers by a note, other threads block
-    them.
-
-    Yields
-    ------
-    set
-        The signals that were blocked before.
+    Yields the signals that were blocked before. All threads block them; the main thread replaces
+    their handlers by a note, too.
     """
     # Asked for first: the call that blocks them may raise what came before, and has blocked them.
     old = signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -144,15 +144,7 @@ class MapCall(CrewMap):
     # The coordinator's side.
 
     def run(self) -> Generator[Results]:
-        """Yield the results, as they arrive.
-
-        Raises
-        ------
-        WorkerException
-            If an item fails, or a worker dies.
-        TimeoutError
-            If the results are not there in time.
-        """
+        """Yield the results, as they arrive; raises as `MapReduce.map` does."""
         crew: Crew | None = None
         try:
             crew = self._backend.crew(self)

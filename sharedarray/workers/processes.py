@@ -159,15 +159,7 @@ class ProcessCrew:
             self._poll.unregister(descriptor)
 
     def receive(self, timeout: float | None) -> tuple[int, Any] | None:
-        """Return the rank and the report of a worker; None when all have ended.
-
-        Raises
-        ------
-        NothingYet
-            If there is none for `timeout` seconds.
-        WorkerDied
-            If a worker has died.
-        """
+        """Return the rank and the next report of a worker; raise WorkerDied if one has died."""
         self._check_owner()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:

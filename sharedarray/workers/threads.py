@@ -135,16 +135,12 @@ class _Worker(Thread):
         """Return whether it will be gone before the process forks."""
         return self in _idle or self in _leaving
 
-    def dismiss(self) -> None:
-        """End the thread after the work that it has."""
-        self.inbox.put(None)
-
     def run(self) -> None:
-        """Work until dismissed."""
+        """Run tasks, until one is None."""
         while task := self.inbox.get():
             function, args, ended, reports = task
             function(*args)
-            # An idle worker must not keep the last work, and the arrays in it, alive.
+            # An idle worker must not keep its last work, and the arrays in it, alive.
             del task, function, args
             stays = len(_idle) < _MAX_IDLE
             (_idle if stays else _leaving).append(self)
@@ -158,7 +154,7 @@ class _Worker(Thread):
 # An idle thread costs a stack that is hardly touched; more workers than this are no gain.
 _MAX_IDLE = max(32, 4 * (os.cpu_count() or 1))
 _idle: list[_Worker] = []
-# Threads on their way out; at a fork they have to be gone.
+# Threads that are ending; at a fork they have to be gone.
 _leaving: list[_Worker] = []
 
 
@@ -182,7 +178,7 @@ def _dismiss_idle() -> None:
     with suppress(IndexError):  # none is left, or another thread was faster
         while True:
             worker = _idle.pop()
-            worker.dismiss()
+            worker.inbox.put(None)
             _leaving.append(worker)
     with suppress(IndexError):
         while True:

@@ -1,4 +1,4 @@
-"""What several tests of the workers need: pools of every kind, meetings, fresh Pythons."""
+"""What several tests of the workers need: pools of every kind, fresh Pythons."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def until_asleep(process, limit=5):
         except OSError:  # another platform, or it has ended
             found = None
         state, n_sleeps = found.groups() if found else ("S", "")
-        # Who waits for the GIL wakes up every 5 ms.
+        # A thread that waits for the GIL wakes up every 5 ms.
         if state == "S" and n_sleeps == before:
             return
         before = n_sleeps if state == "S" else None

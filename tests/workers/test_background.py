@@ -103,7 +103,7 @@ def test_the_child_ends_though_nobody_reads_its_result(size):
     call = background(np.arange, size, dtype="u1")
     pid = call._child._members[0].process.pid
     os.close(write)
-    # WNOWAIT: it stays a zombie until somebody asks for the result.
+    # WNOWAIT: it stays a zombie until its result is asked for.
     deadline = time.monotonic() + 20
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         assert time.monotonic() < deadline, "the child waits to be read"

@@ -1,4 +1,4 @@
-"""Handles of `background`: whose they are, and what becomes of those that nobody keeps."""
+"""Handles of `background`: which process they belong to, and what becomes of dropped ones."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_thousand_calls_leave_no_zombie():
         call = background(abs, -i)
         assert len(_running) < 100
     assert call.wait() == 999
-    # The others have ended or are about to; who has ended is gone with the next call.
+    # The others have ended or are about to; those that have are gone with the next call.
     deadline = time.monotonic() + 20
     while children():
         assert background(abs, -1).wait() == 1
@@ -119,7 +119,7 @@ def test_the_next_call_fetches_those_that_have_ended():
     (child,) = _running
     pid = child._members[0].process.pid
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert pid in children()  # a zombie: nobody has asked yet
+    assert pid in children()  # a zombie: its outcome is not asked for yet
     assert background(abs, -7).wait() == 7
     assert not _running
     assert pid not in children()

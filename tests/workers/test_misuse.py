@@ -43,7 +43,7 @@ def test_outside_of_a_map(pool, use):
 
 @constructs
 def test_in_reduce(pool, use):
-    # reduce runs in the coordinator, which is no worker, whoever the workers are.
+    # reduce runs in the coordinator, which is no worker, on any backend.
     with pytest.raises(RuntimeError):
         pool.map(abs, [1], reduce=lambda _: use(pool))
 

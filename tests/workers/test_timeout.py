@@ -1,4 +1,4 @@
-"""`timeout`: a map is given up when its results are not there in time."""
+"""`timeout`: a map fails when its results are not there in time."""
 
 from __future__ import annotations
 

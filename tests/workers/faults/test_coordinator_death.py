@@ -1,4 +1,4 @@
-"""Fault table C: the death of the coordinator. Nobody survives it, and nobody mourns aloud."""
+"""Fault table C: the death of the coordinator. No worker survives it, or prints anything."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ MapReduce(np=3).map(work, range(9), have_children)
 
 
 def test_nobody_survives_a_death_at_any_time(tmp_path):
-    # Workers that are being born, that write results, that end; the script adopts who is left.
+    # Workers that are being forked, write results, end; the script adopts those that are left.
     source = """
 import ctypes, random
 from tests.workers.clock import naps

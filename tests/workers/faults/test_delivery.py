@@ -116,8 +116,8 @@ with clean():
     run_fault(source, tmp_path, watch=watch)
 
 
-# How large the results of items are, and how many a worker can have sent before anybody takes the
-# second.
+# How large the results of items are, and how many a worker can have sent before the second
+# is received.
 AHEAD = [("1", 50), ("100_000", 2), ("100_000 if i == 1 else 1", 50)]
 
 

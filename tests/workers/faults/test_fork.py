@@ -162,7 +162,7 @@ check_reuse(pool)
 
 HAMMERS = {
     "logging": ("logging.getLogger('parent').warning('x' * 100)", "log.warning('from %d', i)"),
-    # Another module: that one's own lock is one of those that nobody can release in a worker.
+    # Another module: its own lock cannot be released in a worker.
     "import": ("import_anew('colorsys')", "import_anew('quopri')"),
     "print": ("print('y' * 100)", "print('from', i, flush=True)"),
     "warnings": ("warn()", "warn()"),

@@ -89,7 +89,7 @@ with clean(), sharedarray.num_workers(6):
     run_fault(script, tmp_path)
 
 
-# Who ends first, of a chain of processes: the last one tells all of its numbers, then ...
+# Which of a chain of processes ends first: the last one tells all its numbers, then ...
 ENDS = {
     "the outermost worker is killed": ("os.kill(pids[1], 9)", "WorkerDied"),
     "a middle worker is killed": ("os.kill(pids[2], 9)", "WorkerException"),

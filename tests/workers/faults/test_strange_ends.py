@@ -77,7 +77,7 @@ with clean():
     run_fault(STOPPED + source, tmp_path, watch=watch)
 
 
-# A process that nobody waits for, and that has all the descriptors of the worker open, except those
+# A process that is not waited for, and that has all descriptors of the worker open, except those
 # that the test reads from.
 GRANDCHILD = """
 grandchild = sharedarray.zeros(1, int)
@@ -227,8 +227,8 @@ for n_workers in (1, 3):
     run_fault(source, tmp_path, watch=watch)
 
 
-# Who has closed its socket may end by itself, if it is not ended before: here, a busy machine may
-# take longer.
+# A worker that has closed its socket may end by itself before it is killed: a busy machine may take
+# longer.
 PATIENT = """
 from sharedarray.workers import processes
 processes.EXIT_SECONDS = 10
