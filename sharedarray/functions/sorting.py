@@ -98,7 +98,8 @@ def sort(
     with numpy_errors():
         result = creation.empty_like(source)
         out = np.moveaxis(result.view(np.ndarray), how.axis, -1)
-        sorting.sort_to(np.moveaxis(source, how.axis, -1), out, workers, SHARED, **how.options())
+        moved = np.moveaxis(source, how.axis, -1)
+        sorting.sort(moved, workers, SHARED, out=out, **how.options())
     return result
 
 

@@ -42,16 +42,10 @@ _X87 = np.finfo(np.longdouble).nmant == 63 and np.dtype(np.longdouble).itemsize 
 
 
 class Column(NamedTuple):
-    """One number of each element.
+    """One number of each element: views of the elements, in any layout.
 
-    Attributes
-    ----------
-    values : ndarray, shape (n,)
-        A view of the elements, in any layout.
-    word : callable, optional
-        Turns some of the values into numbers that have ranks; None where they have.
-    descending : bool
-        Whether larger numbers go first.
+    `word` turns some of the values into numbers that have ranks; it is None where they have. With
+    `descending`, larger numbers go first.
     """
 
     values: NDArray[Any]
@@ -67,13 +61,8 @@ class Column(NamedTuple):
 class Key(NamedTuple):
     """The ranks of all columns as one integer of `n_bits` bits.
 
-    Attributes
-    ----------
-    parts : list of (Column, Ranking, int)
-        Columns that are not constant, from the upper end of the key down; the position of the
-        lowest bit of each.
-    n_bits : int
-        Length of the key.
+    `parts` are the columns that are not constant, from the upper end of the key down, and the
+    position of the lowest bit of each.
     """
 
     parts: list[tuple[Column, Ranking, int]]
@@ -154,21 +143,10 @@ def is_sortable(dtype: np.dtype[Any]) -> bool:
 def columns_of(
     a: NDArray[Any], order: Sequence[str] = (), *, descending: bool = False
 ) -> list[Column]:
-    """Return the columns of an array.
+    """Return the columns of an array of a dtype that `is_sortable` accepts, as views of it.
 
-    Parameters
-    ----------
-    a : ndarray, shape (n,)
-        Of a dtype that `is_sortable` accepts, in any layout.
-    order : sequence of str
-        Fields to compare first.
-    descending : bool
-        Whether larger elements go first. NaN and NaT come last all the same, as in NumPy.
-
-    Returns
-    -------
-    list of Column
-        Views of `a`.
+    `order` are fields to compare first. With `descending`, NaN and NaT come last all the same, as
+    in NumPy.
     """
     if a.dtype.kind == "b":  # of a bool that is not 0 or 1, NumPy compares the byte
         found = [Column(a.view(np.uint8))]

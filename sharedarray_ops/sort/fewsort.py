@@ -46,19 +46,8 @@ Words = NDArray[np.uint64]
 
 
 def argsort_few(values: NDArray[Any], words: Words, *, descending: bool = False) -> None:
-    """Write the stable argsort of numbers to `words`.
+    """Write the stable argsort of numbers, at least one and bools as bytes, to `words`.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n,)
-        Numbers that have ranks, see `keys.is_rankable`; bools as bytes; n > 0.
-    words : ndarray of uint64, shape (n,)
-        Contiguous.
-    descending : bool
-        Whether larger numbers go first.
-
-    Notes
-    -----
     Extra memory: about 24 bytes an element, and 4 MiB at the most; 16 bytes more for each element
     of long runs that agree in their leading bits.
     """

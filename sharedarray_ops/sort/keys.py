@@ -44,17 +44,10 @@ _NAT = np.iinfo(np.int64).min
 class Extent(NamedTuple):
     """The range of a part of an array.
 
-    Attributes
-    ----------
-    low, high : int or None
-        The smallest and the largest word, floats without their gap; None where all is NaN or NaT.
-    tiny : int
-        No magnitude of a float lies between 0 and this.
-    has_nan : bool
-        Whether there is NaN or NaT.
-    first, different : int
-        A word, and the bits in which any other word differs from it; of floats the bits without the
-        sign, and the first one is taken for 0. 1 where that is not known.
+    `low` and `high` are the smallest and the largest word, floats without their gap; None where all
+    is NaN or NaT. No magnitude of a float lies between 0 and `tiny`. `first` is a word, `different`
+    the bits in which any other word differs from it; of floats the bits without the sign, and the
+    first one is taken for 0. 1 where that is not known.
     """
 
     low: int | None
@@ -68,24 +61,11 @@ class Extent(NamedTuple):
 class Ranking(NamedTuple):
     """How the values of one array become ranks.
 
-    Attributes
-    ----------
-    origin : int
-        The smallest word; its rank is 0.
-    n_bits : int
-        Every rank is below ``2 ** n_bits``.
-    gap : int
-        By how much the magnitudes of floats are lowered.
-    shift : int
-        How many low bits are left out.
-    largest : int
-        The largest rank of a number.
-    nan_rank : int
-        The rank of NaN and NaT, above all others.
-    has_nan, has_negative : bool
-        Which steps the encoding needs.
-    descending : bool
-        Whether larger values have lower ranks; NaN and NaT come last all the same.
+    A rank is the distance of a word from `origin`, the smallest one; every rank is below ``2 **
+    n_bits``, that of a number at most `largest`, and NaN and NaT have `nan_rank`, above all others.
+    The magnitudes of floats are lowered by `gap`, and `shift` low bits are left out. `has_nan` and
+    `has_negative` are the steps that the encoding needs. With `descending`, larger values have
+    lower ranks; NaN and NaT come last all the same.
     """
 
     origin: int

@@ -27,45 +27,24 @@ MIN_PACKED = 8
 
 
 def sort_lines(a: NDArray[Any], pool: Pool, *, kind: Literal["stable"] | None = None) -> None:
-    """Sort numbers in place along the last axis, with NumPy's own sort.
-
-    Parameters
-    ----------
-    a : ndarray, shape (..., m)
-        Any layout, in memory that the workers share.
-    pool : Pool
-        Who works.
-    kind : 'stable', optional
-        As for `numpy.sort`.
-    """
-    places = _places(a, pool)
-
-    def kernel(chunk: Chunk) -> None:
-        for place in places[chunk.slice]:
-            a[place].sort(axis=-1, kind=kind)
-
-    pool.map(kernel, chunks(0, len(places), 4 * n_workers(pool)))
+    """Sort numbers in any layout in place along the last axis, with NumPy's own sort."""
+    _map_tiles(lambda place: a[place].sort(axis=-1, kind=kind), a, pool)
 
 
 def order_lines(
     a: NDArray[Any], pool: Pool, *, order: Sequence[str] = (), descending: bool = False
 ) -> None:
-    """Sort elements of any kind in place along the last axis; equal ones keep their order.
+    """Sort elements of any kind in place along the last axis, stably; see `argsort_lines`."""
 
-    Parameters are those of `argsort_lines`.
-    """
-    places = _places(a, pool)
+    def kernel(place: tuple[slice, ...]) -> None:
+        if a.shape[-1] < 2 * MIN_PACKED and not order and not descending:
+            a[place].sort(axis=-1, kind="stable")
+            return
+        block = _dense(a[place])
+        index = _argsort_block(block, order, descending=descending)
+        a[place] = np.take_along_axis(block, index, axis=1).reshape(a[place].shape)
 
-    def kernel(chunk: Chunk) -> None:
-        for place in places[chunk.slice]:
-            if a.shape[-1] < 2 * MIN_PACKED and not order and not descending:
-                a[place].sort(axis=-1, kind="stable")
-                continue
-            block = _dense(a[place])
-            index = _argsort_block(block, order, descending=descending)
-            a[place] = np.take_along_axis(block, index, axis=1).reshape(a[place].shape)
-
-    pool.map(kernel, chunks(0, len(places), 4 * n_workers(pool)))
+    _map_tiles(kernel, a, pool)
 
 
 def argsort_lines(
@@ -76,33 +55,16 @@ def argsort_lines(
     order: Sequence[str] = (),
     descending: bool = False,
 ) -> None:
-    """Write the stable argsort along the last axis.
+    """Write the stable argsort along the last axis of `a`, of at most `TILE` elements, to `out`.
 
-    Parameters
-    ----------
-    a : ndarray, shape (..., m)
-        Any layout and dtype that `columns.is_sortable` accepts.
-    out : ndarray of intp, shape (..., m)
-        Any layout, in memory that the workers share.
-    pool : Pool
-        Who works.
-    order : sequence of str
-        Fields to compare first.
-    descending : bool
-        Whether larger elements go first.
-
-    Notes
-    -----
-    Extra memory: about 4 MiB a worker, or 24 bytes for each element of a longer line.
+    Both in any layout; `order` are fields to compare first. Extra memory: about 4 MiB a worker.
     """
-    places = _places(a, pool)
 
-    def kernel(chunk: Chunk) -> None:
-        for place in places[chunk.slice]:
-            index = _argsort_block(_dense(a[place]), order, descending=descending)
-            out[place] = index.reshape(out[place].shape)
+    def kernel(place: tuple[slice, ...]) -> None:
+        index = _argsort_block(_dense(a[place]), order, descending=descending)
+        out[place] = index.reshape(out[place].shape)
 
-    pool.map(kernel, chunks(0, len(places), 4 * n_workers(pool)))
+    _map_tiles(kernel, a, pool)
 
 
 def apply_along(
@@ -113,9 +75,9 @@ def apply_along(
     out_axis: int,
     pool: Pool,
 ) -> None:
-    """Write ``function(a)`` to `out`, cut along an axis of `a` that the function leaves alone.
+    """Write ``function(a)`` to `out`, cut along an axis that the function leaves alone.
 
-    `out_axis` is that axis in `out`, which the workers share.
+    `out_axis` is that axis in `out`.
     """
     target = np.moveaxis(out, out_axis, 0)
 
@@ -126,12 +88,19 @@ def apply_along(
     pool.map(kernel, chunks(0, a.shape[axis], 4 * n_workers(pool)))
 
 
-def _places(a: NDArray[Any], pool: Pool) -> list[tuple[slice, ...]]:
-    """Return where the tiles of lines are: some for each worker."""
+def _map_tiles(kernel: Callable[[tuple[slice, ...]], Any], a: NDArray[Any], pool: Pool) -> None:
+    """Call a function with the place of each tile of lines."""
     if not a.size:
-        return []
-    n_lines = a.size // a.shape[-1]
-    return tiles(a.shape[:-1], max(1, min(TILE // a.shape[-1], n_lines // (4 * n_workers(pool)))))
+        return
+    n_tiles = 4 * n_workers(pool)
+    size = max(1, min(TILE // a.shape[-1], a.size // a.shape[-1] // n_tiles))
+    places = tiles(a.shape[:-1], size)
+
+    def each(chunk: Chunk) -> None:
+        for place in places[chunk.slice]:
+            kernel(place)
+
+    pool.map(each, chunks(0, len(places), n_tiles))
 
 
 def _dense(lines: NDArray[Any]) -> NDArray[Any]:

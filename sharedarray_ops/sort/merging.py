@@ -52,14 +52,9 @@ SAMPLE = 1 << 3
 
 
 class Ordered(NamedTuple):
-    """A sorted block, or a piece of one.
+    """A sorted block, or a piece of one, and optionally where in the block each element was.
 
-    Attributes
-    ----------
-    values : ndarray, shape (n,)
-        The elements in their order.
-    positions : ndarray of uint32 or int64, shape (n,), optional
-        Where in the block each one was.
+    Positions are uint32 or int64.
     """
 
     values: NDArray[Any]
@@ -73,15 +68,7 @@ class Ordered(NamedTuple):
 
 
 class Indexed(NamedTuple):
-    """A block as it came, and where each element of it is in their order.
-
-    Attributes
-    ----------
-    values : ndarray, shape (n,)
-        The elements of the block.
-    positions : ndarray of uint32 or int64, shape (n,)
-        Of the smallest element, of the next one ...
-    """
+    """A block as it came, and the positions in it: of the smallest element, of the next one ..."""
 
     values: NDArray[Any]
     positions: NDArray[Any]
@@ -126,21 +113,9 @@ def sort_block_index(a: NDArray[Any], direction: Direction, pool: Pool) -> Index
 
 
 def merge(pieces: Sequence[Ordered], direction: Direction, pool: Pool) -> NDArray[Any]:
-    """Return the elements of sorted pieces in their order.
+    """Return the elements of sorted pieces, at least one, in their order.
 
-    Parameters
-    ----------
-    pieces : sequence of Ordered
-        At least one.
-    direction : Direction
-        As the pieces are sorted.
-    pool : Pool
-        Who works: threads, or the caller.
-
-    Returns
-    -------
-    ndarray
-        Equal elements are in the order of the pieces.
+    Equal elements are in the order of the pieces. The workers are threads, or the caller.
     """
     values = [piece.values for piece in pieces]
     out = np.empty(sum(v.size for v in values), values[0].dtype)
@@ -221,19 +196,8 @@ def merge_index(
 ) -> NDArray[np.intp]:
     """Return where the elements of sorted pieces were in the whole array, in their order.
 
-    Parameters
-    ----------
-    pieces : sequence of Ordered
-        With positions each; at least one.
-    starts : sequence of int
-        Where the block of each piece starts in the whole array.
-    direction, pool
-        As for `merge`.
-
-    Returns
-    -------
-    ndarray of intp
-        Equal elements are in the order of the pieces.
+    Each piece has positions; its block starts at one of `starts` in the whole array. Equal elements
+    are in the order of the pieces.
     """
     values = [piece.values for piece in pieces]
     indices = [np.empty(0, np.intp) if p.positions is None else p.positions for p in pieces]

@@ -40,20 +40,10 @@ _NAT = np.iinfo(np.int64).min
 
 
 def sort_numbers(a: NDArray[Any], pool: Pool, *, descending: bool = False) -> None:
-    """Sort `a` in place.
+    """Sort `a` in place: contiguous, of any dtype that `keys.is_rankable` accepts.
 
-    Parameters
-    ----------
-    a : ndarray, shape (n,)
-        Contiguous, any dtype that `keys.is_rankable` accepts, in memory that the workers share.
-    pool : Pool
-        Who works.
-    descending : bool
-        Whether larger values go first; NaN and NaT come last all the same.
-
-    Notes
-    -----
-    Extra memory: below 5 MiB a worker, for float16 below 9 MiB.
+    Descending or not, NaN and NaT come last. Extra memory: below 5 MiB a worker, for float16 below
+    9 MiB.
     """
     a = a.view(np.ndarray)
     _sort_ascending(a, pool)

@@ -7,8 +7,8 @@ and more and native byte order.
 ==================================  ==========================  ====================================
 elements and places                 partition                   argpartition
 ==================================  ==========================  ====================================
-numbers at several places, or       `sorting.sort_to`           one line: `select` the pivots, then
-without SIMD                                                    write the indices region by region
+numbers at several places, or       `sorting.sort`              one line: `select` the pivots, then
+without SIMD                                                    write the indices group by group
 numbers at one place, with SIMD     all workers copy, then one  the same; it gains later
                                     call of NumPy partitions
 lanes of anything else              NumPy, each worker lanes    lanes: NumPy, each worker lanes of
@@ -58,23 +58,10 @@ def partition(
     pool: Pool,
     memory: Memory = PRIVATE,
 ) -> None:
-    """Write `a`, partitioned along an axis at some ranks, to `out`.
-
-    Parameters
-    ----------
-    a, out : ndarray
-        Of one shape and dtype without Python objects, any layout.
-    kth : ndarray of int
-        The ranks.
-    axis : int
-        Along which to partition.
-    pool : Pool
-        Who works.
-    memory : Memory
-        Where scratch for all workers is.
-    """
+    """Write `a`, partitioned along an axis at the ranks `kth`, to `out`, of any layout."""
     if sorts(a.dtype, kth.size):
-        sorting.sort_to(np.moveaxis(a, axis, -1), np.moveaxis(out, axis, -1), pool, memory)
+        target = np.moveaxis(out, axis, -1)
+        sorting.sort(np.moveaxis(a, axis, -1), pool, memory, out=target)
     elif a.ndim == 1:
         elementwise.copy(a, out, pool, memory.populator(out))
         out.partition(kth, axis)
@@ -90,10 +77,7 @@ def argpartition(
     pool: Pool,
     memory: Memory = PRIVATE,
 ) -> None:
-    """Write the indices that partition `a` to `out`; parameters as for `partition`.
-
-    One line has to have numbers.
-    """
+    """Write the indices that partition `a` to `out`; a single line has to have numbers."""
     if a.ndim > 1:
         _along_lanes(lambda part: np.argpartition(part, kth, axis), a, axis, out, pool)
         return
@@ -129,33 +113,23 @@ def write_partition(
     """Write the indices of the elements of `a` to `out`, in the order of a partition at `pivots`.
 
     First come the elements below the first pivot, then those equal to it, those between it and the
-    next, and so on; NaN come last. Indices of one such region ascend.
-
-    Parameters
-    ----------
-    a, pool
-        As for `select`.
-    pivots : ndarray
-        The elements at the wanted ranks, as `select` returns them.
-    out : ndarray of intp, shape (n,)
-        Contiguous, in memory that the workers share.
-    touch : callable, optional
-        Called on each part of `out` before it is written to.
+    next, and so on; NaN come last. Indices of one such group ascend. `pivots` are the elements at
+    the wanted ranks, as `select` returns them; `out` is contiguous.
     """
     a, out, keys = a.view(np.ndarray), out.view(np.ndarray), keys_of(pivots)
-    keys = np.unique(keys[keys == keys])  # NaN have a region anyway
+    keys = np.unique(keys[keys == keys])  # NaN have a group anyway
     parts = chunks(0, a.size, 4 * n_workers(pool), align=BLOCK)
     if touch is not None:
         pool.map(lambda part: touch(out[part.slice]), parts)
     counts = np.array(pool.map(lambda part: _count(a, part, keys), parts), np.intp)
-    # Region by region, and within each one chunk by chunk.
+    # Group by group, and within each one chunk by chunk.
     ends = np.cumsum(counts.T).reshape(counts.shape[::-1]).T
     tasks = list(zip(parts, (ends - counts).tolist(), strict=True))
     pool.map(lambda task: _write(a, *task, keys, out), tasks)
 
 
 def _heads(keys: NDArray[Any], pivots: NDArray[Any]) -> list[NDArray[np.bool_]]:
-    """Return masks, each one within the next: of the first region, the first two, ..., all."""
+    """Return masks, each one within the next: of the first group, the first two, ..., all."""
     heads = [compare(keys, pivot) for pivot in pivots for compare in (np.less, np.less_equal)]
     if keys.dtype.kind == "f":
         heads.append(~np.isnan(keys))
@@ -164,7 +138,7 @@ def _heads(keys: NDArray[Any], pivots: NDArray[Any]) -> list[NDArray[np.bool_]]:
 
 
 def _count(a: NDArray[Any], chunk: Chunk, pivots: NDArray[Any]) -> list[int]:
-    """Return how many elements of a chunk each region gets."""
+    """Return how many elements of a chunk each group gets."""
     totals: Any = 0
     for i, j in blocks(*chunk, BLOCK):
         heads = _heads(keys_of(a[i:j]), pivots)
@@ -175,11 +149,11 @@ def _count(a: NDArray[Any], chunk: Chunk, pivots: NDArray[Any]) -> list[int]:
 def _write(
     a: NDArray[Any], chunk: Chunk, starts: list[int], pivots: NDArray[Any], out: NDArray[np.intp]
 ) -> None:
-    """Write the indices of a chunk's elements to their regions."""
+    """Write the indices of a chunk's elements to their groups."""
     starts = list(starts)
     for i, j in blocks(*chunk, BLOCK):
         heads = _heads(keys_of(a[i:j]), pivots)
         for k, head in enumerate(heads):
-            region = np.flatnonzero(head ^ heads[k - 1] if k else head)
-            np.add(region, i, out=out[starts[k] : starts[k] + region.size])
-            starts[k] += region.size
+            group = np.flatnonzero(head ^ heads[k - 1] if k else head)
+            np.add(group, i, out=out[starts[k] : starts[k] + group.size])
+            starts[k] += group.size

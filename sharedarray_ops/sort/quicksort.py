@@ -1,7 +1,7 @@
 """Sort numbers in place, with NumPy's own SIMD kernels on every worker.
 
 A range that belongs to several workers is cut in two at a splitter, and each half goes to half of
-the workers, until every range belongs to one worker, who sorts it:
+the workers, until every range belongs to one worker, which sorts it:
 
     sample -> splitter -> partition each chunk at it -> exchange what lies on the wrong side ->
     halves
@@ -80,8 +80,8 @@ def quicksort(a: NDArray[Any], pool: Pool, work: Halves | list[Share] | None = N
     """Sort `a`, a contiguous 1-d array of native numbers, in place.
 
     NaN goes last, as in NumPy. The order of -0.0 and +0.0 and the bits of NaN are not defined here.
-    `work` are ranges to be sorted, each on its own, instead of all of `a`; or it says that the
-    first cut is made already: by who has written `a`, while it was in cache.
+    `work` are ranges to be sorted, each on its own, instead of all of `a`; or the first cut, where
+    the writer of `a` has made it already, while the words were in cache.
     """
     a = a.view(np.ndarray)
     if isinstance(work, Halves):

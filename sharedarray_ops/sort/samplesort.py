@@ -8,18 +8,18 @@
                  0        1      2         all first parts, together, are the first output, ...
 
 The outputs have the sizes that are asked for, to the element: all elements have one order, by key,
-then by block, then by position, so that equal ones are split as well as any others. Nobody sees all
-elements. Of each cut one knows a *bracket* in every block, at first the whole block; a round looks
-at every d-th element of the brackets:
+then by block, then by position, so that equal ones are split as well as any others. No process sees
+all elements. A cut has a *bracket* in every block, at first the whole block; a round looks at every
+d-th element of the brackets:
 
-    brackets -> positions -> values (from who has the block) -> merged, counted -> brackets
+    brackets -> positions -> values (from the owner of the block) -> merged, counted -> brackets
 
 In the merged order, the elements before a sample are known but for fewer than d in each block. With
 a cut of rank R and m blocks, the brackets of a round have ``(2 m + 1) (d - 1)`` elements together,
 at the most. So the rounds that it takes are known from the number of elements alone, and with d = 1
 the cut is exact.
 
-Everything here is integers and small samples, whoever runs it: one process, or a cluster.
+Everything here is integers and small samples, for one process and for a cluster.
 """
 
 from __future__ import annotations
@@ -72,10 +72,7 @@ class Direction(NamedTuple):
 class Brackets(NamedTuple):
     """In which part of each block each cut lies: ``low <= cut <= high``.
 
-    Attributes
-    ----------
-    low, high : ndarray of int64, shape (n_cuts, n_blocks)
-        Positions. One row stands for all cuts where nothing is known yet.
+    Positions, shape (n_cuts, n_blocks). One row stands for all cuts where nothing is known yet.
     """
 
     low: Integers
@@ -149,25 +146,10 @@ def narrowed(
     direction: Direction,
     n_samples: int = SAMPLES,
 ) -> Brackets:
-    """Return the brackets after a round.
+    """Return the brackets after a round, with a row for each target.
 
-    Parameters
-    ----------
-    brackets : Brackets
-        With a row for each target, or one for all.
-    samples : sequence of ndarray
-        The elements at the `positions` in each block.
-    targets : sequence of int
-        How many elements lie before each cut; they do not decrease.
-    direction : Direction
-        As the blocks are sorted.
-    n_samples : int
-        As it was for `positions`.
-
-    Returns
-    -------
-    Brackets
-        With a row for each target.
+    `samples` are the elements at the `positions` in each block; `targets` say how many elements lie
+    before each cut, in ascending order. `direction` is that of the sorted blocks.
     """
     steps = _steps(brackets, n_samples)
     counts = (brackets.high - brackets.low) // steps[:, np.newaxis]
@@ -187,18 +169,10 @@ def narrowed(
 
 
 class _Merged(NamedTuple):
-    """The samples of one row in their order.
+    """The samples of one row, at a distance of `step`, in their order.
 
-    Attributes
-    ----------
-    block : ndarray of intp
-        Of which block each sample is.
-    at_most : ndarray of int64
-        How many elements of all blocks, at the most, go before it.
-    counts, low, high : ndarray of int64, shape (n_blocks,)
-        How many samples each block has; its bracket.
-    step : int
-        The distance of samples.
+    `block` says of which block each one is, `at_most` how many elements of all blocks, at the most,
+    go before it. Each block has a bracket (`low`, `high`) with `counts` samples.
     """
 
     block: NDArray[np.intp]
@@ -260,12 +234,9 @@ def exact_cuts(
     direction: Direction,
     n_samples: int = SAMPLES,
 ) -> Integers:
-    """Return where to cut sorted blocks that are all at hand.
+    """Return where to cut sorted blocks that are all at hand, shape (n_targets, n_blocks).
 
-    Returns
-    -------
-    ndarray of int64, shape (n_targets, n_blocks)
-        The positions that add up to each target.
+    The positions in a row add up to its target.
     """
     brackets = whole_blocks([block.size for block in blocks])
     while brackets.widths.any():

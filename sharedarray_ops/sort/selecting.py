@@ -90,20 +90,19 @@ def select(
     Parameters
     ----------
     a : ndarray, shape (n,)
-        Any dtype that `keys.is_rankable` accepts, any byte order and stride. Not written to.
+        Any dtype that `keys.is_rankable` accepts, any byte order and stride.
     ranks : sequence of int
         One or more ascending positions, ``0 <= rank < n``, each one once.
     scratch : ndarray of key_dtype(a.dtype), shape (n,)
         Contiguous, in memory that the workers share. Few of its pages are touched.
     pool : Pool
-        Who works.
+        The workers.
 
     Returns
     -------
     ndarray or None
-        One element of the dtype of `a` for each rank. NaN and NaT come last. Where there are zeros
-        of both signs, the sign of a zero is not defined. None where selection does not do: there
-        are more than MAX_BRACKETS brackets, or the sample has misled.
+        One element for each rank. NaN and NaT come last; the sign of a zero is not defined. None
+        where there are more than MAX_BRACKETS brackets, or the sample has misled.
     """
     a = a.view(np.ndarray)
     n = a.size

@@ -47,7 +47,7 @@ from sharedarray_ops.sort.distinct import argsort_by_codes, argsort_by_masks
 from sharedarray_ops.sort.keys import is_rankable
 from sharedarray_ops.sort.packing import number
 
-__all__ = ["LONG_ARGSORT", "MANY", "argsort", "argsort_columns", "long_sort", "sort", "sort_to"]
+__all__ = ["LONG_ARGSORT", "MANY", "argsort", "argsort_columns", "long_sort", "sort"]
 
 # Elements of a long line.
 LONG_SORT = 1 << 20
@@ -74,20 +74,20 @@ def sort(
     pool: Pool,
     memory: Memory = PRIVATE,
     *,
+    out: NDArray[Any] | None = None,
     order: Sequence[str] = (),
     stable: bool = False,
     descending: bool = False,
 ) -> None:
-    """Sort `a` in place along its last axis.
+    """Sort `a` along its last axis, in place or into `out`.
 
     Parameters
     ----------
-    a : ndarray, shape (..., n)
-        Any layout and dtype that `columns.is_sortable` accepts, in memory that the workers share.
-    pool : Pool
-        Who works.
-    memory : Memory
-        Where scratch for all workers is.
+    a, out : ndarray, shape (..., n)
+        Any layout and dtype that `columns.is_sortable` accepts. What is written to is in memory
+        that the workers share.
+    pool, memory
+        The workers, and where their scratch is.
     order : sequence of str
         Fields to compare first.
     stable : bool
@@ -95,6 +95,13 @@ def sort(
     descending : bool
         Whether larger elements go first; NaN and NaT come last all the same.
     """
+    if out is not None:
+        if a.ndim == 1 and _goes_by_order(a, pool, stable=stable):
+            _gather_in_order(a, out, pool, memory, order, descending=descending)
+            return
+        stable = stable and a.ndim > 1  # one line has nothing to keep in order
+        elementwise.assign(out, a, pool, memory.populator(out))
+        a = out
     is_long = a.shape[-1] >= long_sort(a.dtype)
     if is_rankable(a.dtype) and not (is_long or descending):
         lines.sort_lines(a, pool, kind="stable" if stable else None)
@@ -119,25 +126,6 @@ def sort(
             ),
             list(np.ndindex(a.shape[:-1])),
         )
-
-
-def sort_to(
-    a: NDArray[Any],
-    out: NDArray[Any],
-    pool: Pool,
-    memory: Memory = PRIVATE,
-    *,
-    order: Sequence[str] = (),
-    stable: bool = False,
-    descending: bool = False,
-) -> None:
-    """Write `a`, sorted along its last axis, to `out`, see `sort`."""
-    if a.ndim == 1 and _goes_by_order(a, pool, stable=stable):
-        _gather_in_order(a, out, pool, memory, order, descending=descending)
-        return
-    stable = stable and a.ndim > 1  # one line would have gone by its order
-    elementwise.assign(out, a, pool, memory.populator(out))
-    sort(out, pool, memory, order=order, stable=stable, descending=descending)
 
 
 def _goes_by_order(line: NDArray[Any], pool: Pool, *, stable: bool) -> bool:
@@ -172,28 +160,11 @@ def argsort(
     order: Sequence[str] = (),
     descending: bool = False,
 ) -> None:
-    """Write the stable argsort of `a` along its last axis to `out`.
+    """Write the stable argsort of `a` along its last axis to `out`, parameters as for `sort`.
 
-    Parameters
-    ----------
-    a : ndarray, shape (..., n)
-        Any dtype that `columns.is_sortable` accepts, any byte order and layout. Not written to.
-    out : ndarray of intp, shape (..., n)
-        Any layout, in memory that the workers of `pool` share.
-    pool : Pool
-        Who works.
-    memory : Memory
-        Where scratch for all workers is.
-    order : sequence of str
-        Fields to compare first.
-    descending : bool
-        Whether larger elements go first; equal ones stay in their order, NaN and NaT come last.
-
-    Notes
-    -----
-    Extra memory: about 12 MiB a worker, and less for fewer than 34 million elements: a tenth of
-    `out` for all workers together, but at least 1 MiB each; 8 bytes for each element of a line that
-    is not contiguous in `out`. Needs 64-bit `intp`.
+    `a` is not written to; `out` has any layout. Extra memory: about 12 MiB a worker, and less for
+    fewer than 34 million elements: a tenth of `out` for all workers together, but at least 1 MiB
+    each; 8 bytes for each element of a line that is not contiguous in `out`. Needs 64-bit `intp`.
     """
     a, out = a.view(np.ndarray), out.view(np.ndarray)
     if a.ndim == 1:
@@ -245,16 +216,8 @@ def argsort_columns(
 ) -> None:
     """Write the order of elements with these columns to `out`, which is contiguous.
 
-    Parameters
-    ----------
-    columns : sequence of Column
-        What is compared, see `columns.columns_of`.
-    out, pool
-        As for `argsort`.
-    touch : callable, optional
-        Called on each part of `out` before it is written to.
-    comparable : ndarray, optional
-        The elements themselves, where NumPy's ``<=`` orders them as its sort does.
+    `touch` is called on each part of `out` before it is written to. `comparable` are the elements
+    themselves, where NumPy's ``<=`` orders them as its sort does.
     """
     words = out.view(np.ndarray).view(np.uint64)
     if not words.size:

@@ -3,7 +3,7 @@
 =================================  =================================================================
 wanted                             way
 =================================  =================================================================
-the values, how often they occur   `sorting.sort_to` a copy
+the values, how often they occur   `sorting.sort` a copy
 which elements they are, as well   `sorting.argsort`, then gather the elements in their order
 =================================  =================================================================
 
@@ -18,6 +18,7 @@ element.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,14 +49,7 @@ class _Part(NamedTuple):
 class Firsts(NamedTuple):
     """Where the first ones of an array are.
 
-    Attributes
-    ----------
-    n_unique : int
-        How many there are.
-    n_distinct : int
-        How many elements come before those that count as one value, the NaN.
-    parts : list of _Part
-        The array, cut.
+    `n_distinct` elements come before those that count as one value, the NaN.
     """
 
     n_unique: int
@@ -73,28 +67,10 @@ def unique(
     counts: bool = False,
     equal_nan: bool = True,
 ) -> list[NDArray[Any]] | None:
-    """Find the unique elements of an array.
+    """Return the unique elements of an array of numbers, and what else is wanted, in this order.
 
-    Parameters
-    ----------
-    a : ndarray, shape (n,), n > 0
-        Numbers that `keys.is_rankable` accepts, in any layout.
-    pool : Pool
-        Who works.
-    memory : Memory
-        Where the results and scratch are.
-    index, inverse, counts : bool
-        Whether to find, too, where each element occurs first; which unique element each element
-        is; how often each one occurs.
-    equal_nan : bool
-        Whether all NaN count as one value.
-
-    Returns
-    -------
-    list of ndarray or None
-        The values and what else is wanted, in this order. None where NumPy has an answer of its
-        own: unequal NaN are numbered in the order of its default sort; whether NaT are equal
-        depends on whether it sorts or hashes.
+    None where NumPy has an answer of its own: unequal NaN are numbered in the order of its default
+    sort; whether NaT are equal depends on whether it sorts or hashes.
     """
     order = np.empty(0, np.intp)
     ascending = memory.empty(a.shape, a.dtype).view(np.ndarray)
@@ -103,7 +79,7 @@ def unique(
         sorting.argsort(a, order, pool, memory)
         elementwise.gather(a, order, ascending, pool)
     else:
-        sorting.sort_to(a, ascending, pool, memory)
+        sorting.sort(a, pool, memory, out=ascending)
     has_unequal_nan = not equal_nan and a.dtype.kind in "fmM" and np.isnan(ascending[-1])
     if has_unequal_nan and (a.dtype.kind != "f" or (inverse and not index)):
         return None
@@ -123,16 +99,9 @@ def unique(
 
 
 def find_firsts(a: NDArray[Any], pool: Pool, *, equal_nan: bool = True) -> Firsts:
-    """Find the first ones.
+    """Find the first ones of a sorted array that is not empty, NaN and NaT last.
 
-    Parameters
-    ----------
-    a : ndarray, shape (n,), n > 0
-        Sorted as NumPy sorts, NaN and NaT last.
-    pool : Pool
-        Who works.
-    equal_nan : bool, default True
-        Whether all NaN (of complex numbers: all with NaN in a part) count as one value.
+    If `equal_nan`, all NaN (of complex numbers: all with NaN in a part) count as one value.
     """
     a = a.view(np.ndarray)
     n_distinct = n_before_nan(a) if equal_nan else a.size
@@ -174,6 +143,17 @@ def _count(a: NDArray[Any], chunk: Chunk, n_distinct: int) -> tuple[Chunk, int, 
     return chunk, count, first
 
 
+def _first_ones(
+    a: NDArray[Any], part: _Part, firsts: Firsts
+) -> Iterator[tuple[Chunk, int, NDArray[np.intp]]]:
+    """Yield each block of a part, the number of its first first one, and where they are."""
+    start = part.start
+    for block in blocks(*part.chunk, BLOCK):
+        positions = _positions(a, block, firsts.n_distinct)
+        yield block, start, positions
+        start += positions.size
+
+
 def write_firsts(
     a: NDArray[Any], values: NDArray[Any], firsts: Firsts, out: NDArray[Any], pool: Pool
 ) -> None:
@@ -184,16 +164,13 @@ def write_firsts(
     """
 
     def kernel(part: _Part) -> None:
-        start = part.start
-        for block in blocks(*part.chunk, BLOCK):
-            positions = _positions(a, block, firsts.n_distinct)
+        for block, start, positions in _first_ones(a, part, firsts):
             target = out[start : start + positions.size]
             if positions.size == block.size:
                 target[:] = values[block.slice]
             else:
                 # "clip" lets NumPy write to `out` without a buffer; nothing is clipped.
                 np.take(values, positions, out=target, mode="clip")
-            start += positions.size
 
     pool.map(kernel, firsts.parts)
 
@@ -204,15 +181,12 @@ def write_inverse(
     """Write to `out`, shape (n,), which unique element each one is in the array `order` sorts."""
 
     def kernel(part: _Part) -> None:
-        start = part.start
-        for block in blocks(*part.chunk, BLOCK):
-            positions = _positions(a, block, firsts.n_distinct)
+        for block, start, positions in _first_ones(a, part, firsts):
             number = np.zeros(block.size, np.intp)
             number[positions - block.start] = 1
             np.cumsum(number, out=number)
             number += start - 1
             out[order[block.slice]] = number
-            start += positions.size
 
     pool.map(kernel, firsts.parts)
 
@@ -221,17 +195,15 @@ def write_counts(a: NDArray[Any], firsts: Firsts, out: NDArray[np.intp], pool: P
     """Write to `out`, shape (n_unique,), how often each unique element occurs."""
 
     def kernel(part: _Part) -> None:
-        start, last = part.start, -1
-        for block in blocks(*part.chunk, BLOCK):
-            positions = _positions(a, block, firsts.n_distinct)
+        last = -1
+        for _, start, positions in _first_ones(a, part, firsts):
             if not positions.size:
                 continue
             if last >= 0:
                 out[start - 1] = positions[0] - last
-            stop, last = start + positions.size, int(positions[-1])
-            np.subtract(positions[1:], positions[:-1], out=out[start : stop - 1])
-            start = stop
+            last = int(positions[-1])
+            np.subtract(positions[1:], positions[:-1], out=out[start : start + positions.size - 1])
         if last >= 0:
-            out[start - 1] = part.next_first - last
+            out[part.stop - 1] = part.next_first - last
 
     pool.map(kernel, firsts.parts)
