@@ -73,9 +73,9 @@ from sharedarray.workers.backend import ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
 from sharedarray_ops.pool import Caller, Pool
 from sharedarray_ops.sort import merging, samplesort
-from sharedarray_ops.sort.columns import is_sortable
+from sharedarray_ops.sort.columns import Direction, is_sortable
 from sharedarray_ops.sort.merging import Indexed, Ordered
-from sharedarray_ops.sort.samplesort import Brackets, Direction
+from sharedarray_ops.sort.samplesort import Brackets
 
 __all__ = ["argsort", "node_pool", "sort"]
 
@@ -188,7 +188,7 @@ def _checked(
         )
     if np.isnan(x.size):
         raise ValueError("chunk sizes are unknown: call x.compute_chunk_sizes() first")
-    return Direction(request.order, request.descending)
+    return request.direction
 
 
 _Known = Brackets | Callable[[], Brackets]

@@ -20,7 +20,7 @@ from sharedarray.memory.registry import is_shared
 from sharedarray_ops import elementwise
 from sharedarray_ops.pool import Caller, Pool
 from sharedarray_ops.sort import sorting
-from sharedarray_ops.sort.columns import columns_of, is_sortable
+from sharedarray_ops.sort.columns import Direction, columns_of, is_sortable
 from sharedarray_ops.sort.keys import is_rankable
 
 __all__ = ["argsort", "lexsort", "requested", "sort"]
@@ -99,7 +99,7 @@ def sort(
         result = creation.empty_like(source)
         out = np.moveaxis(result.view(np.ndarray), how.axis, -1)
         moved = np.moveaxis(source, how.axis, -1)
-        sorting.sort(moved, workers, SHARED, out=out, **how.options())
+        sorting.sort(moved, workers, SHARED, out=out, direction=how.direction, stable=how.stable)
     return result
 
 
@@ -125,7 +125,8 @@ def _sort_method(
         return
     workers = pool_for(pool, parallel=pays(plain.size, MIN_LINES))
     with numpy_errors():
-        sorting.sort(np.moveaxis(plain, how.axis, -1), workers, SHARED, **how.options())
+        moved = np.moveaxis(plain, how.axis, -1)
+        sorting.sort(moved, workers, SHARED, direction=how.direction, stable=how.stable)
 
 
 def _sort_request(
@@ -232,14 +233,9 @@ def argsort(
     workers = pool_for(pool, parallel=pays(source.size, least))
     with numpy_errors():
         target = _target(source, out, pool)
-        sorting.argsort(
-            np.moveaxis(source, how.axis, -1),
-            np.moveaxis(target.view(np.ndarray), how.axis, -1),
-            workers,
-            SHARED,
-            order=how.order,
-            descending=how.descending,
-        )
+        moved = np.moveaxis(source, how.axis, -1)
+        moved_target = np.moveaxis(target.view(np.ndarray), how.axis, -1)
+        sorting.argsort(moved, moved_target, workers, SHARED, how.direction)
         if out is None:
             if index_dtype == target.dtype:
                 return target
@@ -349,18 +345,13 @@ class Request(NamedTuple):
     """What valid arguments of `sort` and `argsort` mean: the axis is not negative."""
 
     axis: int
-    order: tuple[str, ...]
+    direction: Direction
     stable: bool
-    descending: bool
 
     @property
     def is_beyond_numpy(self) -> bool:
         """Return whether the installed NumPy has no such order."""
-        return self.descending and not _HAS_DESCENDING
-
-    def options(self) -> dict[str, Any]:
-        """Return the keyword arguments of the algorithms."""
-        return {"order": self.order, "stable": self.stable, "descending": self.descending}
+        return self.direction.descending and not _HAS_DESCENDING
 
 
 def requested(
@@ -378,11 +369,11 @@ def requested(
     if descending is not None and "descending" not in options:
         _check_descending(a.dtype, kind, descending)
     letter = kind.decode() if isinstance(kind, bytes) else kind or ""
+    fields = (order,) if isinstance(order, str) else tuple(order or ())
     return Request(
         axis=int(np.lib.array_utils.normalize_axis_index(axis, a.ndim)) if a.ndim else 0,
-        order=(order,) if isinstance(order, str) else tuple(order or ()),
+        direction=Direction(fields, bool(descending)),
         stable=bool(stable) or letter[:1] in tuple("sSmM"),
-        descending=bool(descending),
     )
 
 

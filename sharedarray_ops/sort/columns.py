@@ -11,7 +11,7 @@ complex                     which parts are NaN; the real part; the imaginary pa
 longdouble                  sign, exponent and the upper 48 bits of the mantissa; the lower 16 bits
 S, V, subarrays in fields   8 bytes each, read as big-endian integers, and what is left over
 U                           each code point
-structured                  the columns of its fields; ``order`` says which fields come first
+structured                  the columns of its fields; a `Direction` says which come first
 ==========================  ========================================================================
 
 The ranks of all columns, one after the other, are the bits of one unsigned integer, the key: of
@@ -31,7 +31,16 @@ from numpy.typing import NDArray
 from sharedarray_ops.plan import Chunk, blocks
 from sharedarray_ops.sort.keys import Extent, Ranking, extent, full_extent, is_rankable, ranking
 
-__all__ = ["Column", "Key", "columns_of", "is_sortable", "leading", "survey"]
+__all__ = [
+    "ASCENDING",
+    "Column",
+    "Direction",
+    "Key",
+    "columns_of",
+    "is_sortable",
+    "leading",
+    "survey",
+]
 
 # Bytes of elements that are looked at together. Where there are several columns of them, they are
 # in the cache from the first one on; else the less often Python has the GIL the better.
@@ -39,6 +48,19 @@ BLOCK_NBYTES = 4 << 20
 CACHED_NBYTES = 1 << 20
 
 _X87 = np.finfo(np.longdouble).nmant == 63 and np.dtype(np.longdouble).itemsize == 16
+
+
+class Direction(NamedTuple):
+    """What is compared: fields that come first, and whether larger elements do.
+
+    NaN and NaT come last in both directions.
+    """
+
+    fields: tuple[str, ...] = ()
+    descending: bool = False
+
+
+ASCENDING = Direction()
 
 
 class Column(NamedTuple):
@@ -140,23 +162,18 @@ def is_sortable(dtype: np.dtype[Any]) -> bool:
     return is_rankable(dtype) or dtype.kind in "cSUV"
 
 
-def columns_of(
-    a: NDArray[Any], order: Sequence[str] = (), *, descending: bool = False
-) -> list[Column]:
-    """Return the columns of an array of a dtype that `is_sortable` accepts, as views of it.
-
-    `order` are fields to compare first. With `descending`, NaN and NaT come last all the same, as
-    in NumPy.
-    """
+def columns_of(a: NDArray[Any], direction: Direction = ASCENDING) -> list[Column]:
+    """Return the columns of an array of a dtype that `is_sortable` accepts, as views of it."""
     if a.dtype.kind == "b":  # of a bool that is not 0 or 1, NumPy compares the byte
         found = [Column(a.view(np.uint8))]
     elif a.dtype.names is not None:
-        rest = (name for name in a.dtype.names if name not in order)
-        found = [column for name in (*order, *rest) for column in _split_field(a, name)]
+        rest = (name for name in a.dtype.names if name not in direction.fields)
+        names = (*direction.fields, *rest)
+        found = [column for name in names for column in _split_field(a, name)]
     else:
         found = list(_split(a))
     # Which parts of a complex number are NaN goes up in both directions.
-    return [c._replace(descending=descending and c.word is not _missing) for c in found]
+    return [c._replace(descending=direction.descending and c.word is not _missing) for c in found]
 
 
 def _split(a: NDArray[Any]) -> Iterator[Column]:

@@ -7,7 +7,7 @@ sorts the words of each line, and ties are refined for all lines together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sharedarray_ops.plan import Chunk, chunks, tiles
 from sharedarray_ops.pool import Pool, n_workers
-from sharedarray_ops.sort.columns import Key, columns_of, survey
+from sharedarray_ops.sort.columns import ASCENDING, Direction, Key, columns_of, survey
 from sharedarray_ops.sort.packing import Field, pack, refine
 
 __all__ = ["TILE", "apply_along", "argsort_lines", "order_lines", "sort_lines"]
@@ -31,17 +31,15 @@ def sort_lines(a: NDArray[Any], pool: Pool, *, kind: Literal["stable"] | None = 
     _map_tiles(lambda place: a[place].sort(axis=-1, kind=kind), a, pool)
 
 
-def order_lines(
-    a: NDArray[Any], pool: Pool, *, order: Sequence[str] = (), descending: bool = False
-) -> None:
+def order_lines(a: NDArray[Any], pool: Pool, direction: Direction = ASCENDING) -> None:
     """Sort elements of any kind in place along the last axis, stably; see `argsort_lines`."""
 
     def kernel(place: tuple[slice, ...]) -> None:
-        if a.shape[-1] < 2 * MIN_PACKED and not order and not descending:
+        if a.shape[-1] < 2 * MIN_PACKED and direction == ASCENDING:
             a[place].sort(axis=-1, kind="stable")
             return
         block = _dense(a[place])
-        index = _argsort_block(block, order, descending=descending)
+        index = _argsort_block(block, direction)
         a[place] = np.take_along_axis(block, index, axis=1).reshape(a[place].shape)
 
     _map_tiles(kernel, a, pool)
@@ -51,17 +49,15 @@ def argsort_lines(
     a: NDArray[Any],
     out: NDArray[np.intp],
     pool: Pool,
-    *,
-    order: Sequence[str] = (),
-    descending: bool = False,
+    direction: Direction = ASCENDING,
 ) -> None:
     """Write the stable argsort along the last axis of `a`, of at most `TILE` elements, to `out`.
 
-    Both in any layout; `order` are fields to compare first. Extra memory: about 4 MiB a worker.
+    Both in any layout. Extra memory: about 4 MiB a worker.
     """
 
     def kernel(place: tuple[slice, ...]) -> None:
-        index = _argsort_block(_dense(a[place]), order, descending=descending)
+        index = _argsort_block(_dense(a[place]), direction)
         out[place] = index.reshape(out[place].shape)
 
     _map_tiles(kernel, a, pool)
@@ -108,16 +104,14 @@ def _dense(lines: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(lines).reshape(-1, lines.shape[-1])
 
 
-def _argsort_block(
-    lines: NDArray[Any], order: Sequence[str], *, descending: bool
-) -> NDArray[np.intp]:
+def _argsort_block(lines: NDArray[Any], direction: Direction) -> NDArray[np.intp]:
     """Return the argsort of each row."""
     n, length = lines.size, lines.shape[1]
-    if length < MIN_PACKED and not order and not descending:
+    if length < MIN_PACKED and direction == ASCENDING:
         return np.argsort(lines, axis=1, kind="stable")
     elements = lines.reshape(-1)
     index: NDArray[np.intp] = np.empty(n, np.intp)
-    columns = columns_of(elements, order, descending=descending)
+    columns = columns_of(elements, direction)
     key = Key.of(columns, survey(columns, Chunk(0, n)))
     field = Field.below(key.n_bits, index_bits=(n - 1).bit_length())
     words = index.view(np.uint64)

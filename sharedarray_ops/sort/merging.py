@@ -26,15 +26,10 @@ from numpy.typing import NDArray
 from sharedarray_ops.elementwise import gather
 from sharedarray_ops.plan import Chunk, blocks, chunks
 from sharedarray_ops.pool import Pool, n_workers
+from sharedarray_ops.sort.columns import Direction
 from sharedarray_ops.sort.keys import is_rankable
 from sharedarray_ops.sort.numbers import sort_numbers
-from sharedarray_ops.sort.samplesort import (
-    Direction,
-    Integers,
-    exact_cuts,
-    parts_of,
-    stable_order,
-)
+from sharedarray_ops.sort.samplesort import Integers, exact_cuts, parts_of, stable_order
 
 __all__ = ["Indexed", "Ordered", "merge", "merge_index", "sort_block", "sort_block_index"]
 

@@ -34,12 +34,12 @@ from numpy.typing import NDArray
 from sharedarray_ops.plan import Chunk, chunks
 from sharedarray_ops.pool import Caller, Pool
 from sharedarray_ops.sort import sorting
+from sharedarray_ops.sort.columns import Direction
 
 __all__ = [
     "BALANCE",
     "SAMPLES",
     "Brackets",
-    "Direction",
     "exact_cuts",
     "exact_rounds",
     "narrowed",
@@ -60,13 +60,6 @@ BALANCE = 1.2
 
 Integers = NDArray[np.int64]
 Indices = NDArray[np.intp]
-
-
-class Direction(NamedTuple):
-    """What is compared: fields that come first, and whether larger elements do."""
-
-    fields: tuple[str, ...] = ()
-    descending: bool = False
 
 
 class Brackets(NamedTuple):
@@ -253,11 +246,5 @@ def parts_of(cuts: Integers, block: int, size: int) -> list[Chunk]:
 def stable_order(a: NDArray[Any], direction: Direction, pool: Pool | None = None) -> Indices:
     """Return the stable argsort of an array."""
     order = np.empty(a.shape, np.intp)
-    sorting.argsort(
-        a,
-        order,
-        pool or Caller(),
-        order=direction.fields,
-        descending=direction.descending,
-    )
+    sorting.argsort(a, order, pool or Caller(), direction=direction)
     return order

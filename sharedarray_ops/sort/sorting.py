@@ -16,19 +16,19 @@ wider elements, descending    argsort and gather, of a long line by all workers;
 
 An argsort is always stable. Lines of `LONG_ARGSORT` elements and more are sorted one after the
 other by all workers, shorter ones each in one worker, a tile of lines at a time (`lines`). Of one
-line, the first that applies:
+line, the first that applies; in ns of CPU an element of 4 million (few: 262,144) float64 in one
+worker, and by NumPy's stable argsort (AMD EPYC, NumPy 2.4.6):
 
-============================  ======================================================================
-argsort of                    way
-============================  ======================================================================
-numbers, fewer than `MANY`    `fewsort`, in the caller: 2 to 10 times as fast as NumPy
-at most 4 distinct numbers    `distinct.argsort_by_masks`: 0.5 ns for each element and value
-what is in order              its positions
-at most 256 distinct keys     `distinct.argsort_by_codes`: two passes
-anything else                 `packsort`: words of keys and indices, sorted by `quicksort`
-============================  ======================================================================
-
-Measured on two cores, NumPy 2.4 with AVX-512.
+============================  ==================================================  =====  =====
+argsort of                    way                                                  ours  NumPy
+============================  ==================================================  =====  =====
+numbers, fewer than `MANY`    `fewsort`, in the caller                               48    110
+up to `MAX_MASKS` values      `distinct.argsort_by_masks`                             4     37
+what is in order              its positions                                           2      2
+up to `MAX_CODES` keys        `distinct.argsort_by_codes` (200 int64)                11     81
+other numbers                 `packsort`: words of keys and indices,                 65    171
+wider elements                sorted by `quicksort` (complex128)                     67    233
+============================  ==================================================  =====  =====
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from numpy.typing import NDArray
 from sharedarray_ops import elementwise
 from sharedarray_ops.pool import PRIVATE, Caller, Memory, Pool, Touch
 from sharedarray_ops.sort import fewsort, lines, numbers, packsort
-from sharedarray_ops.sort.columns import Column, columns_of
+from sharedarray_ops.sort.columns import ASCENDING, Column, Direction, columns_of
 from sharedarray_ops.sort.distinct import argsort_by_codes, argsort_by_masks
 from sharedarray_ops.sort.keys import is_rankable
 from sharedarray_ops.sort.packing import number
 
 __all__ = ["LONG_ARGSORT", "MANY", "argsort", "argsort_columns", "long_sort", "sort"]
 
-# Elements of a long line.
+# Elements of a long line: two workers, NumPy 2.4 with AVX-512.
 LONG_SORT = 1 << 20
 LONG_SORT_SLOW = 1 << 16  # dtypes that NumPy sorts without SIMD: 8-bit, times
 LONG_SORT_HALF = 1 << 18  # float16: there are 65,536 values to count
@@ -75,9 +75,8 @@ def sort(
     memory: Memory = PRIVATE,
     *,
     out: NDArray[Any] | None = None,
-    order: Sequence[str] = (),
+    direction: Direction = ASCENDING,
     stable: bool = False,
-    descending: bool = False,
 ) -> None:
     """Sort `a` along its last axis, in place or into `out`.
 
@@ -88,42 +87,38 @@ def sort(
         that the workers share.
     pool, memory
         The workers, and where their scratch is.
-    order : sequence of str
-        Fields to compare first.
+    direction : Direction
+        What is compared.
     stable : bool
         Whether equal elements keep their order.
-    descending : bool
-        Whether larger elements go first; NaN and NaT come last all the same.
     """
     if out is not None:
         if a.ndim == 1 and _goes_by_order(a, pool, stable=stable):
-            _gather_in_order(a, out, pool, memory, order, descending=descending)
+            _gather_in_order(a, out, pool, memory, direction)
             return
         stable = stable and a.ndim > 1  # one line has nothing to keep in order
         elementwise.assign(out, a, pool, memory.populator(out))
         a = out
     is_long = a.shape[-1] >= long_sort(a.dtype)
-    if is_rankable(a.dtype) and not (is_long or descending):
+    if is_rankable(a.dtype) and not (is_long or direction.descending):
         lines.sort_lines(a, pool, kind="stable" if stable else None)
     elif is_long or a.ndim == 1:
         for index in np.ndindex(a.shape[:-1]):
             line = a[index]
             if _goes_by_order(line, pool, stable=stable):
-                _gather_in_order(line, None, pool, memory, order, descending=descending)
+                _gather_in_order(line, None, pool, memory, direction)
             elif line.flags.c_contiguous:
-                numbers.sort_numbers(line, pool, descending=descending)
+                numbers.sort_numbers(line, pool, descending=direction.descending)
             else:
                 dense = memory.empty(line.shape, line.dtype)
                 elementwise.copy(line, dense, pool)
-                numbers.sort_numbers(dense, pool, descending=descending)
+                numbers.sort_numbers(dense, pool, descending=direction.descending)
                 elementwise.copy(dense, line, pool)
     elif a.shape[-1] <= lines.TILE:
-        lines.order_lines(a, pool, order=order, descending=descending)
+        lines.order_lines(a, pool, direction)
     else:
         pool.map(
-            lambda index: _gather_in_order(
-                a[index], None, Caller(), PRIVATE, order, descending=descending
-            ),
+            lambda index: _gather_in_order(a[index], None, Caller(), PRIVATE, direction),
             list(np.ndindex(a.shape[:-1])),
         )
 
@@ -138,13 +133,11 @@ def _gather_in_order(
     out: NDArray[Any] | None,
     pool: Pool,
     memory: Memory,
-    fields: Sequence[str],
-    *,
-    descending: bool,
+    direction: Direction,
 ) -> None:
     """Write the elements of a line in their order to `out`; None is the line itself."""
     order = memory.empty(line.shape, np.intp)
-    argsort(line, order, pool, memory, order=fields, descending=descending)
+    argsort(line, order, pool, memory, direction)
     target = memory.empty(line.shape, line.dtype) if out is None else out
     elementwise.gather(line, order, target, pool)
     if out is None:
@@ -156,9 +149,7 @@ def argsort(
     out: NDArray[np.intp],
     pool: Pool,
     memory: Memory = PRIVATE,
-    *,
-    order: Sequence[str] = (),
-    descending: bool = False,
+    direction: Direction = ASCENDING,
 ) -> None:
     """Write the stable argsort of `a` along its last axis to `out`, parameters as for `sort`.
 
@@ -168,17 +159,15 @@ def argsort(
     """
     a, out = a.view(np.ndarray), out.view(np.ndarray)
     if a.ndim == 1:
-        _argsort_line(a, out, pool, memory, order, descending=descending)
+        _argsort_line(a, out, pool, memory, direction)
     elif a.shape[-1] >= LONG_ARGSORT:
         for index in np.ndindex(a.shape[:-1]):
-            _argsort_line(a[index], out[index], pool, memory, order, descending=descending)
+            _argsort_line(a[index], out[index], pool, memory, direction)
     elif a.shape[-1] <= lines.TILE:
-        lines.argsort_lines(a, out, pool, order=order, descending=descending)
+        lines.argsort_lines(a, out, pool, direction)
     else:
         pool.map(
-            lambda index: _argsort_line(
-                a[index], out[index], Caller(), PRIVATE, order, descending=descending
-            ),
+            lambda index: _argsort_line(a[index], out[index], Caller(), PRIVATE, direction),
             list(np.ndindex(a.shape[:-1])),
         )
 
@@ -188,9 +177,7 @@ def _argsort_line(
     out: NDArray[np.intp],
     pool: Pool,
     memory: Memory,
-    order: Sequence[str],
-    *,
-    descending: bool,
+    direction: Direction,
 ) -> None:
     dense = out if out.flags.c_contiguous else memory.empty(out.shape, np.intp).view(np.ndarray)
     comparable = None if a.dtype.kind == "V" else a.view(np.uint8) if a.dtype.kind == "b" else a
@@ -199,10 +186,9 @@ def _argsort_line(
         words = dense.view(np.uint64)
         if touch is not None:
             touch(words)
-        fewsort.argsort_few(comparable, words, descending=descending)
+        fewsort.argsort_few(comparable, words, descending=direction.descending)
     else:
-        columns = columns_of(a, order, descending=descending)
-        argsort_columns(columns, dense, pool, touch, comparable)
+        argsort_columns(columns_of(a, direction), dense, pool, touch, comparable)
     if dense is not out:
         elementwise.copy(dense, out, pool)
 

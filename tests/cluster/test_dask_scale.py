@@ -10,9 +10,9 @@ import pytest
 
 from sharedarray.cluster import dask_sort
 from sharedarray.functions.sorting import argsort
+from sharedarray_ops.sort.columns import Direction
 from sharedarray_ops.sort.samplesort import (
     SAMPLES,
-    Direction,
     exact_rounds,
     narrowed,
     positions,

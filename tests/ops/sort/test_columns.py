@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from sharedarray_ops.plan import Chunk
 from sharedarray_ops.sort import sorting
-from sharedarray_ops.sort.columns import Column, Key, columns_of, is_sortable, leading, survey
+from sharedarray_ops.sort.columns import (
+    Column,
+    Direction,
+    Key,
+    columns_of,
+    is_sortable,
+    leading,
+    survey,
+)
 from tests.functions.wide_support import (
     ALL,
     WIDE,
@@ -30,7 +38,7 @@ CODES = [name for name, dtype in ALL.items() if dtype.itemsize * 8 <= 512]
 
 
 def key_of(a, order=(), *, descending=False):
-    columns = columns_of(a, order, descending=descending)
+    columns = columns_of(a, Direction(order, descending))
     return Key.of(columns, survey(columns, Chunk(0, a.size)))
 
 

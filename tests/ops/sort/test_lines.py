@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sharedarray import MapReduce, empty
 from sharedarray_ops.sort import lines, sorting
+from sharedarray_ops.sort.columns import ASCENDING, Direction
 from tests.functions.wide_support import ALL, assert_same_elements, descending_order, wide_sample
 from tests.ops.support import (
     RANKABLE,
@@ -30,18 +31,18 @@ def argsort_of(a, order=None):
     return np.argsort(a, axis=-1, order=order or None, kind="stable")
 
 
-def sort_in_order(a, pool, **kwargs):
+def sort_in_order(a, pool, direction=ASCENDING):
     """Sort a tile of lines by their argsort, numbers too; longer lines as `sorting` does."""
     if a.shape[-1] <= lines.TILE:
-        lines.order_lines(a, pool, **kwargs)
+        lines.order_lines(a, pool, direction)
     else:
-        sorting.sort(a, pool, stable=True, **kwargs)
+        sorting.sort(a, pool, direction=direction, stable=True)
 
 
-def check_argsort(a, pool, **kwargs):
-    expected = argsort_of(a, kwargs.get("order"))
+def check_argsort(a, pool, direction=ASCENDING):
+    expected = argsort_of(a, direction.fields)
     with small_sizes(), canaries(a.size, np.intp) as out:
-        sorting.argsort(a, out.reshape(a.shape), pool, **kwargs)
+        sorting.argsort(a, out.reshape(a.shape), pool, direction=direction)
         assert_same_bits(out.reshape(a.shape), expected)
 
 
@@ -75,10 +76,10 @@ def test_any_lines(shape, name, distribution, n_workers, seed, data):
     names = a.dtype.names
     order = data.draw(st.sampled_from([(), *[(n,) for n in names]])) if names else ()
     pool = UnorderedPool(n_workers, seed)
-    check_argsort(a, pool, order=order)
+    check_argsort(a, pool, Direction(order))
     in_place = a.copy(order="K")
     with small_sizes():
-        sort_in_order(in_place, pool, order=order)
+        sort_in_order(in_place, pool, Direction(order))
     expected = np.sort(a, axis=-1, order=list(order) or None, kind="stable")
     assert_same_elements(in_place, expected)
 
@@ -92,10 +93,10 @@ def test_descending(name):
             expected[index] = descending_order(a[index])
         out = np.empty(shape, np.intp)
         with small_sizes():
-            sorting.argsort(a, out, UnorderedPool(3), descending=True)
+            sorting.argsort(a, out, UnorderedPool(3), direction=Direction((), True))
             assert_same_bits(out, expected)
             in_place = a.copy()
-            sort_in_order(in_place, UnorderedPool(3), descending=True)
+            sort_in_order(in_place, UnorderedPool(3), Direction((), True))
         assert_same_elements(in_place, np.take_along_axis(a, expected, -1))
 
 

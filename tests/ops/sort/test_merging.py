@@ -11,6 +11,7 @@ import pytest
 from sharedarray.workers.backend import ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce
 from sharedarray_ops.pool import Caller
+from sharedarray_ops.sort.columns import Direction
 from sharedarray_ops.sort.merging import (
     MIN_PART,
     Indexed,
@@ -19,7 +20,6 @@ from sharedarray_ops.sort.merging import (
     sort_block,
     sort_block_index,
 )
-from sharedarray_ops.sort.samplesort import Direction
 
 CALLER = Caller()
 ASCENDING = Direction()

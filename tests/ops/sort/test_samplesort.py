@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharedarray_ops.sort.columns import Direction
 from sharedarray_ops.sort.samplesort import (
     BALANCE,
-    Direction,
     exact_cuts,
     exact_rounds,
     narrowed,
