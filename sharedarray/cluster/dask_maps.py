@@ -29,9 +29,9 @@ from sharedarray.cluster import dask_serialization
 from sharedarray.cluster.dask_constructs import DaskSchedule, event_name, stop_map
 from sharedarray.cluster.remote import RemoteMap, SentClaim, run_claim
 from sharedarray.cluster.tasks import PendingClaim, RemoteCrew, TaskBackend
-from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Crew, Report, Work
 from sharedarray.workers.reports import Claim
+from sharedarray.workers.worker import WorkerMap
 
 __all__ = ["DaskBackend"]
 
@@ -108,7 +108,7 @@ class DaskBackend(TaskBackend):
         n_threads: int = sum(self.engine.nthreads().values())
         return max(1, n_threads)
 
-    def crew(self, call: CrewMap) -> Crew:
+    def crew(self, call: WorkerMap) -> Crew:
         """Return tasks, not yet submitted."""
         self._check_process()
         return _DaskCrew(call, self.engine, self._retries)
@@ -117,7 +117,7 @@ class DaskBackend(TaskBackend):
 class _DaskCrew(RemoteCrew):
     """Tasks of a cluster."""
 
-    def __init__(self, call: CrewMap, client: Any, retries: int) -> None:
+    def __init__(self, call: WorkerMap, client: Any, retries: int) -> None:
         super().__init__(call, DaskSchedule)
         self._client = client
         # Its futures fetch results by themselves: one from a worker that is just being lost takes

@@ -19,9 +19,9 @@ from sharedarray.cluster.remote import RemoteMap, RemoteSchedule, SentClaim, run
 from sharedarray.cluster.shipping import dumps
 from sharedarray.cluster.tasks import PendingClaim, RemoteCrew, TaskBackend, TaskCrew
 from sharedarray.memory.pickling import REFERENCE
-from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Crew, Report, Work
 from sharedarray.workers.reports import Claim
+from sharedarray.workers.worker import WorkerMap
 
 __all__ = ["ExecutorBackend"]
 
@@ -84,7 +84,7 @@ class ExecutorBackend(TaskBackend):
             return max(1, n_threads)
         return config.cpu_count()
 
-    def crew(self, call: CrewMap) -> Crew:
+    def crew(self, call: WorkerMap) -> Crew:
         """Return tasks, not yet submitted."""
         self._check_process()
         if _shares_memory(self.engine):
@@ -103,7 +103,7 @@ def _shares_memory(executor: Any) -> bool:
 class _ExecutorCrew(RemoteCrew):
     """Tasks of an executor whose workers are elsewhere."""
 
-    def __init__(self, call: CrewMap, executor: Any) -> None:
+    def __init__(self, call: WorkerMap, executor: Any) -> None:
         super().__init__(call, RemoteSchedule)
         self._executor = executor
         self._packed_maps: dict[str, bytes] = {}
@@ -118,7 +118,7 @@ class _ExecutorCrew(RemoteCrew):
 class _ThreadsCrew(TaskCrew):
     """Threads of an executor, each of which runs a claim of the map's own workers at a time."""
 
-    def __init__(self, call: CrewMap, executor: Any) -> None:
+    def __init__(self, call: WorkerMap, executor: Any) -> None:
         super().__init__(call)
         self._executor = executor
         self._claims: list[deque[Claim | None]] = [deque() for _ in range(call.n_workers)]

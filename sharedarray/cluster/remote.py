@@ -32,7 +32,6 @@ from sharedarray import config
 from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import SharedArrayUnpickleError
 from sharedarray.memory.pickling import REFERENCE, RESULT
-from sharedarray.workers.backend import CrewMap
 from sharedarray.workers.crew import Report
 from sharedarray.workers.process import flush_streams
 from sharedarray.workers.reports import Claim, Failure, portable, text_of_traceback
@@ -67,7 +66,7 @@ class RemoteMap(WorkerMap):
 
     Parameters
     ----------
-    call : CrewMap
+    call : WorkerMap
         The map.
     schedule : type
         The `RemoteSchedule` of its workers.
@@ -85,7 +84,7 @@ class RemoteMap(WorkerMap):
     schedule: RemoteSchedule
 
     def __init__(
-        self, call: CrewMap, schedule: type[RemoteSchedule], token: str, mode: str
+        self, call: WorkerMap, schedule: type[RemoteSchedule], token: str, mode: str
     ) -> None:
         self.star = call.star
         self.number = call.number

@@ -33,7 +33,7 @@ from sharedarray.cluster.remote import RemoteMap, RemoteSchedule, SentClaim
 from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import WorkerDied
 from sharedarray.memory.pickling import REFERENCE, VALUE
-from sharedarray.workers.backend import Backend, CrewMap, backend_named
+from sharedarray.workers.backend import Backend, backend_named
 from sharedarray.workers.crew import NothingYet, Report, Work
 from sharedarray.workers.primitives import ThreadPrimitives
 from sharedarray.workers.reports import (
@@ -43,6 +43,7 @@ from sharedarray.workers.reports import (
     text_of_traceback,
     with_source,
 )
+from sharedarray.workers.worker import WorkerMap
 
 __all__ = ["PendingClaim", "RemoteCrew", "TaskBackend", "TaskCrew"]
 
@@ -85,7 +86,7 @@ class TaskBackend(Backend):
 class TaskCrew:
     """The workers of one map as futures, one claim of a rank at a time."""
 
-    def __init__(self, call: CrewMap) -> None:
+    def __init__(self, call: WorkerMap) -> None:
         self._call = call
         self._pending: dict[int, PendingClaim] = {}
         self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
@@ -170,7 +171,7 @@ class TaskCrew:
 class RemoteCrew(TaskCrew):
     """Workers that get the map and their claims as pickles, and constructs from `schedule`."""
 
-    def __init__(self, call: CrewMap, schedule: type[RemoteSchedule]) -> None:
+    def __init__(self, call: WorkerMap, schedule: type[RemoteSchedule]) -> None:
         super().__init__(call)
         self.token = uuid.uuid4().hex
         self._schedule = schedule

@@ -20,24 +20,11 @@ else:
 
 __all__ = [
     "Backend",
-    "CrewMap",
     "ProcessBackend",
     "SerialBackend",
     "ThreadBackend",
     "backend_named",
 ]
-
-
-class CrewMap(WorkerMap):
-    """What a crew needs of its map, see `MapCall`."""
-
-    def item_of(self, rank: int) -> int | None:
-        """Return the item that a worker runs, None where it runs none."""
-        raise NotImplementedError
-
-    def prepare(self, rank: int) -> None:
-        """Give a new process random numbers and a number of workers of its own."""
-        raise NotImplementedError
 
 
 class Backend:
@@ -69,7 +56,7 @@ class Backend:
 
     # Static methods of a class, or methods of an instance.
     default_np: Callable[[], int] = staticmethod(config.cpu_count)
-    crew: Callable[[CrewMap], Crew]
+    crew: Callable[[WorkerMap], Crew]
 
 
 class ProcessBackend(Backend):
@@ -96,7 +83,7 @@ class ProcessBackend(Backend):
     primitives = ProcessPrimitives
 
     @staticmethod
-    def crew(call: CrewMap) -> Crew:
+    def crew(call: WorkerMap) -> Crew:
         """Return processes, not yet forked."""
         check_fork()
         return processes.ProcessCrew(call.n_workers, call.item_of, call.prepare)
@@ -120,7 +107,7 @@ class ThreadBackend(Backend):
     primitives = ThreadPrimitives
 
     @staticmethod
-    def crew(call: CrewMap) -> Crew:
+    def crew(call: WorkerMap) -> Crew:
         """Return threads, not yet at work."""
         return ThreadCrew(call.n_workers, call.schedule.stop)
 
@@ -143,7 +130,7 @@ class SerialBackend(Backend):
     primitives = ThreadPrimitives
 
     @staticmethod
-    def crew(call: CrewMap) -> Crew:
+    def crew(call: WorkerMap) -> Crew:
         """Return the caller."""
         return SerialCrew()
 

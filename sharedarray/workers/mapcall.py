@@ -32,11 +32,11 @@ from typing import Any, NamedTuple, NoReturn
 
 from sharedarray import config
 from sharedarray.errors import StopProcessGroup, WorkerDied
-from sharedarray.workers.backend import Backend, CrewMap
+from sharedarray.workers.backend import Backend
 from sharedarray.workers.constructs import Schedule
 from sharedarray.workers.crew import Crew, NextClaim, NothingYet, Report, worker_exception
 from sharedarray.workers.reports import Claim, Failure, Results
-from sharedarray.workers.worker import current_worker, next_size, reseed, run_worker
+from sharedarray.workers.worker import WorkerMap, current_worker, next_size, reseed, run_worker
 
 __all__ = ["MapCall", "Span"]
 
@@ -66,7 +66,7 @@ class Span(NamedTuple):
     ended: float
 
 
-class MapCall(CrewMap):
+class MapCall(WorkerMap):
     """The state of one map, with `run` for its coordinator and `work` for its workers.
 
     Parameters

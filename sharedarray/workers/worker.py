@@ -81,7 +81,7 @@ class WorkerSchedule:
 
 
 class WorkerMap:
-    """What a worker needs of its map, see `MapCall`; the defaults are those of a remote one."""
+    """What workers and their crew need of a map, see `MapCall`; by default of a remote one."""
 
     pool: Any
     func: Callable[..., Any]
@@ -99,6 +99,13 @@ class WorkerMap:
     def n_left(self) -> int:
         """Return how many items of the sequence are not claimed yet."""
         return 0
+
+    def item_of(self, rank: int) -> int | None:
+        """Return the item that a worker runs, None where it runs none."""
+        return None
+
+    def prepare(self, rank: int) -> None:
+        """Give a new process random numbers and a number of workers of its own."""
 
 
 class Worker:
