@@ -139,9 +139,7 @@ def backend_named(backend: str | type[Backend] | Backend) -> type[Backend] | Bac
     """Return the backend of this name, or `backend` itself where it is one."""
     if isinstance(backend, Backend) or (isinstance(backend, type) and issubclass(backend, Backend)):
         return backend
-    backends: dict[str, type[Backend]] = {
-        b.name: b for b in (ProcessBackend, ThreadBackend, SerialBackend)
-    }
+    backends = {each.name: each for each in (ProcessBackend, ThreadBackend, SerialBackend)}
     if not isinstance(backend, str):
         raise TypeError(f"backend must be a Backend or a name, not {backend!r}")
     if backend not in backends:

@@ -33,6 +33,7 @@ import numpy as np
 
 from sharedarray.errors import StopProcessGroup
 from sharedarray.workers.primitives import Primitives
+from sharedarray.workers.reports import Claim
 from sharedarray.workers.worker import Worker, WorkerSchedule, current_workers
 
 __all__ = ["Constructs", "Schedule"]
@@ -106,7 +107,7 @@ class Schedule(WorkerSchedule):
         """Return how many items are not claimed yet."""
         return self._n_items - self._words[_CLAIMED]
 
-    def claim(self, rank: int, size: int) -> tuple[int, int] | None:
+    def claim(self, rank: int, size: int) -> Claim | None:
         """Claim the next `size` items, or what is left; None at the end of the map."""
         with self._primitives:
             if self._words[_USES_ORDERED]:  # see `passed`
@@ -117,7 +118,7 @@ class Schedule(WorkerSchedule):
             stop = start + min(size, self.n_left)
             self._words[_CLAIMED] = stop
             self._words[_PENDING + rank] = start
-            return start, stop
+            return Claim(start, stop)
 
     def starts(self, rank: int, item: int | None) -> None:
         """Note which item a worker runs, or whose result it sends; None for none."""

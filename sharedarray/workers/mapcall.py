@@ -288,15 +288,12 @@ class MapCall(WorkerMap):
 
     def work(self, rank: int, next_claim: NextClaim) -> Iterator[Report]:
         """Yield what the worker of that rank has to report."""
-
-        def claimed(size: int) -> Claim | None:
-            if schedule.is_granted:
-                return next_claim()
-            bounds = schedule.claim(rank, size)
-            return None if bounds is None else Claim(*bounds)
-
         schedule = self.schedule
-        return run_worker(self, rank, self._contexts[rank], claimed)
+
+        def next_of(size: int) -> Claim | None:
+            return next_claim() if schedule.is_granted else schedule.claim(rank, size)
+
+        return run_worker(self, rank, self._contexts[rank], next_of)
 
     @property
     def n_left(self) -> int:

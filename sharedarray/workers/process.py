@@ -117,14 +117,11 @@ def check_fork() -> None:
     if sys.version_info < (3, 12) or threading.active_count() == 1:
         return
     here = threading.current_thread()
-    others = [
-        thread
-        for thread in threading.enumerate()
-        # Idle threads of ours end before a fork.
-        if thread is not here and not getattr(thread, "is_idle", False)
-    ]
+    others = [each for each in threading.enumerate() if each is not here]
+    # Idle threads of ours end before the fork.
+    others = [each for each in others if not getattr(each, "is_idle", False)]
     if others:
-        names = ", ".join(thread.name for thread in others[:3])
+        names = ", ".join(each.name for each in others[:3])
         warnings.warn(
             f"{len(others)} other threads ({names} ...) are running while workers are forked; a "
             "lock that one of them holds now stays locked in the workers. MapReduceByThread "

@@ -68,7 +68,7 @@ class ThreadCrew(Crew):
             inboxes = [worker.inbox for worker in team]
             tasks = iter(
                 [
-                    (_serve, (rank, work, claims.get, self._reports), self._ended, self._reports)
+                    ((rank, work, claims.get, self._reports), self._ended, self._reports)
                     for rank, claims in enumerate(self._claims)
                 ]
             )
@@ -138,10 +138,10 @@ class _Worker(Thread):
     def run(self) -> None:
         """Run tasks, until one is None."""
         while task := self.inbox.get():
-            function, args, ended, reports = task
-            function(*args)
+            args, ended, reports = task
+            _serve(*args)
             # An idle worker must not keep its last work, and the arrays in it, alive.
-            del task, function, args
+            del task, args
             stays = len(_idle) < _MAX_IDLE
             (_idle if stays else _leaving).append(self)
             ended.append(self)
