@@ -70,13 +70,20 @@ def facade(
     for_workers : iterable of str
         The modules among them that forked workers may use.
     beside : mapping of str to str, optional
-        Functions as ``"module:function"``, called now if the module of the key is loaded.
+        Functions as ``"module:function"``, called now if the module of the key is loaded; left out
+        where their package has been deleted.
     """
     _for_workers.update(for_workers)
     for other, function in (beside or {}).items():
+        home, _, name = function.partition(":")
         if other in sys.modules:
-            home, _, name = function.partition(":")
-            getattr(import_module(home), name)()
+            try:
+                module = import_module(home)
+            except ModuleNotFoundError as error:
+                if error.name is None or not home.startswith(error.name):
+                    raise
+                continue
+            getattr(module, name)()
     home_of = {name: home for home, names in homes.items() for name in names}
     for name, member in namespace.items():
         if not name.startswith("_"):

@@ -187,6 +187,12 @@ def test_interrupted_import_is_started_again(tmp_path, monkeypatch):
     assert names() == ["__name__", "x"]
 
 
+def test_function_of_a_package_that_was_deleted_is_left_out():
+    lazy.facade({}, {}, beside={"json": "no_such_package.module:call"})
+    with pytest.raises(AttributeError):
+        lazy.facade({}, {}, beside={"json": "sharedarray.lazy:no_such_function"})
+
+
 def test_function_is_called_where_the_module_beside_it_is_loaded(tmp_path, monkeypatch):
     (tmp_path / "called_at_once.py").write_text("calls = []\ndef call(): calls.append(1)\n")
     monkeypatch.syspath_prepend(tmp_path)

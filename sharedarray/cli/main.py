@@ -7,7 +7,7 @@ exit code  meaning
 1          a result of `demo` differs from NumPy's, a benchmark of `bench` failed
 2          the command cannot do what it was asked to; one line on standard error says why
 130        Ctrl-C
-141        nobody reads standard output any more
+141        the reader of standard output is gone
 =========  ========================================================================================
 """
 

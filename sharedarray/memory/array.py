@@ -350,7 +350,12 @@ def new_array(
             ) from error
         array = np.ndarray.__new__(cls, shape, dtype, block, 0, strides)
     if value is not UNSET and value is not ZEROED:
-        pages.fill(array.view(np.ndarray), value)
+        try:
+            pages.fill(array.view(np.ndarray), value)
+        except BaseException:
+            if name is not None:  # a half-made array has none
+                named.unlink(name)
+            raise
     return array
 
 

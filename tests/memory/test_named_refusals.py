@@ -19,6 +19,22 @@ BAD_NAMES = ["", ".", "..", "a/b", "/x", "../x", "-x", ".x", "+x", "a b", "\u00e
 BAD_NAMES += ["a" * 201, "*", "x;y"]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sharedarray.full(3, [1, 2], name="half"),
+        lambda: sharedarray.full(3, "x", dtype=float, name="half"),
+        lambda: sharedarray.full_like(np.zeros(3), [1, 2], name="half"),
+    ],
+)
+def test_name_of_an_array_that_cannot_be_filled_is_free(folder, make):
+    with pytest.raises(ValueError, match=r"broadcast|convert"):
+        make()
+    assert sharedarray.list_named() == []
+    assert sharedarray.full(3, 1, name="half").tolist() == [1, 1, 1]
+    sharedarray.unlink("half")
+
+
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_text_that_is_no_name_is_refused(folder, name):
     builders = [lambda name: sharedarray.zeros(3, name=name), sharedarray.attach]
