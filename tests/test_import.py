@@ -29,7 +29,7 @@ HEAVY = {
     "sharedarray.cluster.dask_constructs", "sharedarray.cluster.dask_files",
     "sharedarray.cluster.dask_sort", "sharedarray.cluster.executor", "sharedarray.cluster.remote",
 }  # fmt: skip
-OF_WORKERS = ("functions.filling", "workers.background", "openmp.parallel", "workers.processes")
+OF_WORKERS = ("functions.assigning", "workers.background", "openmp.parallel", "workers.processes")
 
 PROBE = """
 import json, os, sys, threading

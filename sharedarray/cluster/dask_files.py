@@ -38,7 +38,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from sharedarray.cluster.dask_sort import check_no_pool, node_pool
 from sharedarray.files.handles import is_path
-from sharedarray.functions.pools import numpy_errors
+from sharedarray.functions.calls import numpy_errors
 from sharedarray_ops.files import reading, writing
 from sharedarray_ops.files.replacing import place_of, replacing
 from sharedarray_ops.pool import Caller, Pool

@@ -15,8 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from sharedarray.files.handles import bytes_of, is_path, own_file
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
 from sharedarray.files.streams import is_stream, read_stream
-from sharedarray.functions.inputs import by_dask
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import by_dask, check_pool, numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray

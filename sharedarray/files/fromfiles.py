@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from sharedarray.files.handles import bytes_of
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
 from sharedarray.files.streams import check_readable
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import check_pool, numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_FILE, MIN_FROMFILE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray

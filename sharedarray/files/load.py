@@ -25,7 +25,7 @@ from sharedarray.files.fromfile import in_shared_memory, read_into
 from sharedarray.files.handles import bytes_of, is_path, own_file
 from sharedarray.files.npy import MAX_HEADER_SIZE, Header, read_header, refuse_pickles
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import check_pool, numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_FROMFILE, pays
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray

@@ -21,8 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from sharedarray.files.handles import is_path
 from sharedarray.files.progress import Progress, check_progress
 from sharedarray.files.tofile import output, write_out
-from sharedarray.functions.inputs import plain
-from sharedarray.functions.pools import check_pool
+from sharedarray.functions.calls import check_pool, plain
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.creation import empty
 from sharedarray_ops.pool import Pool

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from sharedarray.workers.arguments import Progress, check_progress, reporting
 from sharedarray.workers.mapreduce import MapReduce
-from sharedarray.workers.progress import Progress, check_progress, reporting
 from sharedarray_ops.pool import Pool
 
 Item = TypeVar("Item")

@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.files.handles import is_path, own_file
 from sharedarray.files.progress import Progress, check_progress, reporting_bytes
-from sharedarray.functions.inputs import by_dask, is_dask, plain
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import by_dask, check_pool, is_dask, numpy_errors, plain, pool_for
 from sharedarray.functions.thresholds import MIN_TOFILE, MIN_TOFILE_COPIED, pays
 from sharedarray.memory.array import implements
 from sharedarray_ops.files import writing

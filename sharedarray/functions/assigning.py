@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharedarray import config
-from sharedarray.functions.pools import numpy_errors, pool_for
+from sharedarray.functions.calls import numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_ASSIGN, MIN_ASSIGN_MASK, pays
 from sharedarray.functions.ufuncs import can_share, overlaps
 from sharedarray.memory import pages
@@ -20,7 +20,7 @@ from sharedarray.memory.array import SharedArray, implements
 from sharedarray_ops import elementwise, ufuncs
 from sharedarray_ops.ufuncs import Flags
 
-__all__: list[str] = []
+__all__ = ["fill"]
 
 _BASIC = (slice, int, EllipsisType, type(None))
 _ARRAYS = (np.ndarray, SharedArray, np.memmap)
@@ -149,3 +149,13 @@ def _values(flags: Flags, target: NDArray[Any], value: Any) -> NDArray[Any] | No
     with np.errstate(all="log", call=flags):
         one[()] = value  # for NumPy's own errors
     return one
+
+
+def fill(array: NDArray[Any], values: Any) -> None:
+    """Set a large array to `values`: see `memory.pages.fill`, which calls this by its name."""
+    if np.ndim(values) == 0:  # converted once, with NumPy's errors and warnings
+        value = np.empty((), array.dtype)
+        np.copyto(value, values, casting="unsafe")
+        values = value
+    with numpy_errors():
+        elementwise.assign(array, np.asarray(values), pool_for(None), pages.populator(array))

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.inputs import plain
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import check_pool, numpy_errors, plain, pool_for
 from sharedarray.functions.thresholds import MIN_BINCOUNT, MIN_HISTOGRAM, pays
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements

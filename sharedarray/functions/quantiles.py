@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sharedarray.functions import sorting
-from sharedarray.functions.inputs import refuse_dask
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import check_pool, numpy_errors, pool_for, refuse_dask
 from sharedarray.functions.thresholds import MIN_QUANTILE, MIN_QUANTILE_WORKERS, pays
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray, implements

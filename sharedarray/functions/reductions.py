@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import check_pool, numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_FAST_NBYTES, MIN_SLOW, pays
 from sharedarray.memory import creation
 from sharedarray.memory.array import SharedArray

@@ -7,8 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.inputs import plain
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import check_pool, numpy_errors, plain, pool_for
 from sharedarray.functions.thresholds import MIN_SEARCHSORTED, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements

@@ -11,8 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from sharedarray.functions.inputs import by_dask, is_dask, plain
-from sharedarray.functions.pools import SHARED, check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import (
+    SHARED,
+    by_dask,
+    check_pool,
+    is_dask,
+    numpy_errors,
+    plain,
+    pool_for,
+)
 from sharedarray.functions.thresholds import MIN_ARGSORT, MIN_LINES, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements

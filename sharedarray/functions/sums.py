@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.pools import numpy_errors, pool_for
+from sharedarray.functions.calls import numpy_errors, pool_for
 from sharedarray.functions.reductions import NO_VALUE, Reducer, Request, reduced
 from sharedarray.functions.thresholds import MIN_FASTEST_NBYTES, MIN_SUM
 from sharedarray.memory.array import implements

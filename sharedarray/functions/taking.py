@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.inputs import plain
-from sharedarray.functions.pools import check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import check_pool, numpy_errors, plain, pool_for
 from sharedarray.functions.thresholds import MIN_TAKE, pays
 from sharedarray.memory import creation, pages
 from sharedarray.memory.array import SharedArray, implements

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sharedarray.functions.pools import numpy_errors, pool_for
+from sharedarray.functions.calls import numpy_errors, pool_for
 from sharedarray.functions.reductions import NO_VALUE, Reducer, Request, front, reduced
 from sharedarray.functions.thresholds import MIN_FASTEST_NBYTES
 from sharedarray.memory.array import implements

@@ -15,7 +15,7 @@ from numpy._core import umath  # no public name leads to the ufunc behind np.cli
 from numpy.typing import NDArray
 
 from sharedarray import config
-from sharedarray.functions.pools import numpy_errors, pool_for
+from sharedarray.functions.calls import numpy_errors, pool_for
 from sharedarray.functions.thresholds import MIN_CHEAP, MIN_CHEAP_GIVEN, MIN_DEAR, MIN_MIDDLE, pays
 from sharedarray.memory.array import SharedArray, implements
 from sharedarray.memory.cache import recycled

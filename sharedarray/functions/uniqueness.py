@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sharedarray.functions.inputs import plain
-from sharedarray.functions.pools import SHARED, check_pool, numpy_errors, pool_for
+from sharedarray.functions.calls import SHARED, check_pool, numpy_errors, plain, pool_for
 from sharedarray.functions.thresholds import (
     MIN_UNIQUE,
     MIN_UNIQUE_INTEGERS,

@@ -2,7 +2,7 @@ r"""Fill memory, and have the kernel make many pages in one call instead of by o
 
 ::
 
-    fill(array, values) --large--> functions.filling: each worker makes and fills its part
+    fill(array, values) --large--> functions.assigning: each worker makes and fills its part
                        \--small--> Populator, numpy.copyto
     Populator:  whole huge pages:  one small page of each by MADV_POPULATE_WRITE, then MADV_COLLAPSE
                 the rest:          MADV_POPULATE_WRITE, small pages
@@ -43,7 +43,7 @@ _MADV_COLLAPSE = 25
 # Punches a hole into the memory of all processes that share it.
 _MADV_REMOVE = 9
 
-_filling = Later("sharedarray.functions.filling", for_workers=True)
+_filling = Later("sharedarray.functions.assigning", for_workers=True)
 
 
 def fill(array: NDArray[Any], values: Any) -> None:

@@ -1,15 +1,28 @@
-"""Arguments that the methods of a pool have in common: checks and normal forms."""
+"""Arguments that the methods of a pool have in common: checks, normal forms, progress bars."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
-from sharedarray.workers.progress import Progress, check_progress
+__all__ = [
+    "Progress",
+    "check",
+    "check_func",
+    "check_progress",
+    "check_timeout",
+    "items_of",
+    "reduced",
+    "reporting",
+]
 
-__all__ = ["check", "check_func", "check_timeout", "items_of", "reduced"]
+# True for a bar; a callable is called with the number of items done.
+Progress = bool | Callable[[int], object] | None
+
+_IN_BYTES: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
 
 
 def check(
@@ -56,3 +69,41 @@ def items_of(sequence: Iterable[Any]) -> Sequence[Any] | Iterator[Any]:
     if not hasattr(sequence, "__getitem__"):
         return iter(sequence)
     return sequence  # type: ignore[return-value]  # duck-typed, arrays are no Sequence
+
+
+def check_progress(progress: Progress) -> None:
+    """Raise for what cannot report progress, before any work.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a bool nor callable.
+    ImportError
+        If a bar is asked for and tqdm is not installed.
+    """
+    if progress is True:
+        try:
+            import tqdm.auto  # noqa: F401 - an extra
+        except ImportError as error:
+            raise ImportError(
+                "progress=True shows a bar of tqdm, which is not installed: "
+                "pip install 'sharedarray-toolkit[progress]', or give a callable"
+            ) from error
+    elif progress is not None and progress is not False and not callable(progress):
+        raise TypeError(f"progress must be True or callable, not {progress!r}")
+
+
+@contextmanager
+def reporting(
+    progress: Progress, total: int | None, *, in_bytes: bool = False
+) -> Iterator[Callable[[int], object]]:
+    """Yield a function to call with the number of items, or bytes, done when it has grown."""
+    if progress is True:
+        from tqdm.auto import tqdm  # an extra
+
+        with tqdm(total=total, **(_IN_BYTES if in_bytes else {})) as bar:
+            yield lambda n_done: bar.update(n_done - bar.n)
+    elif callable(progress):
+        yield progress
+    else:
+        yield lambda n_done: None

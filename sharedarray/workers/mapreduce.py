@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import numpy
 
 from sharedarray import config
-from sharedarray.workers.arguments import check, items_of, reduced
+from sharedarray.workers.arguments import Progress, check, items_of, reduced, reporting
 from sharedarray.workers.backend import (
     Backend,
     ProcessBackend,
@@ -39,7 +39,6 @@ from sharedarray.workers.backend import (
 )
 from sharedarray.workers.constructs import Constructs
 from sharedarray.workers.mapcall import MapCall, Span
-from sharedarray.workers.progress import Progress, reporting
 from sharedarray.workers.worker import current_worker, current_workers, number_map
 
 __all__ = ["MapReduce", "MapReduceByThread"]

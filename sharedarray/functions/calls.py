@@ -1,15 +1,33 @@
-"""Inputs of the functions: array_likes as ndarrays, dask arrays by a table of names."""
+"""What the call of any function begins with: inputs, pools, NumPy's exceptions from workers."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["by_dask", "is_dask", "plain", "refuse_dask"]
+from sharedarray import config
+from sharedarray.errors import WorkerDied, WorkerException
+from sharedarray.memory import creation, pages
+from sharedarray.workers.backend import SerialBackend, ThreadBackend
+from sharedarray.workers.mapreduce import MapReduce
+from sharedarray_ops.pool import Memory, Pool
+
+__all__ = [
+    "SHARED",
+    "by_dask",
+    "check_pool",
+    "is_dask",
+    "numpy_errors",
+    "plain",
+    "pool_for",
+    "refuse_dask",
+]
 
 # The functions for dask arrays. They stand above in the column, so they are imported by name.
 _BY_DASK = {
@@ -18,6 +36,7 @@ _BY_DASK = {
     "sort": "sharedarray.cluster.dask_sort:sort",
     "tofile": "sharedarray.cluster.dask_files:tofile",
 }
+SHARED = Memory(creation.empty, pages.populator)
 
 
 def plain(a: ArrayLike) -> NDArray[Any]:
@@ -57,3 +76,37 @@ def by_dask(name: str) -> Any:
     """Return the function of this name for dask arrays."""
     module, _, function = _BY_DASK[name].partition(":")
     return getattr(import_module(module), function)
+
+
+def check_pool(pool: Pool | None) -> None:
+    """Raise TypeError for what is no pool, before any work."""
+    if pool is not None and not (hasattr(pool, "map") and hasattr(pool, "np")):
+        raise TypeError(f"pool must be a pool such as MapReduce, not {type(pool).__name__}")
+
+
+def pool_for(pool: Pool | None, *, parallel: bool = True) -> Pool:
+    """Return the caller's pool, or threads: kernels release the GIL, and a fork costs more.
+
+    With ``parallel=False``, where waking threads would not pay, the default runs in the caller.
+    """
+    if pool is not None:
+        return pool
+    n_workers = config.get_num_workers() if parallel else 0
+    return MapReduce(ThreadBackend if n_workers > 1 else SerialBackend, n_workers)
+
+
+@contextmanager
+def numpy_errors() -> Iterator[None]:
+    """Let exceptions that NumPy raised in a worker out as NumPy's own."""
+    reason: BaseException | None = None
+    try:
+        yield
+    except WorkerDied:
+        raise
+    except WorkerException as error:
+        reason = error.reason
+    if reason is not None:
+        try:
+            raise reason
+        finally:
+            del reason  # the traceback has this frame, which would keep the traceback
