@@ -35,8 +35,6 @@ def partition(
 
     Parameters
     ----------
-    a, kth, axis, kind, order
-        As for `numpy.partition`.
     pool : Pool, optional
         Default: as many threads as `get_num_workers()`.
 

@@ -34,8 +34,6 @@ def take(
 
     Parameters
     ----------
-    a, indices, axis, out, mode
-        As for `numpy.take`.
     pool : Pool, optional
         Default: as many threads as `get_num_workers()`.
 
