@@ -9,7 +9,7 @@ bool, integers, floats to   the value itself, see `keys`
 64 bits, times
 complex                     which parts are NaN; the real part; the imaginary part
 longdouble                  sign, exponent and the upper 48 bits of the mantissa; the lower 16 bits
-S, V, subarrays in fields   8 bytes each, read as big-endian integers, and what is left over
+S, V, subarrays in fields   8 bytes each, read as big-endian integers, and the rest
 U                           each code point
 structured                  the columns of its fields; a `Direction` says which come first
 ==========================  ========================================================================

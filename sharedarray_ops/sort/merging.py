@@ -63,7 +63,7 @@ class Ordered(NamedTuple):
 
 
 class Indexed(NamedTuple):
-    """A block as it came, and the positions in it: of the smallest element, of the next one ..."""
+    """An unsorted block, and the positions of its elements in their order."""
 
     values: NDArray[Any]
     positions: NDArray[Any]

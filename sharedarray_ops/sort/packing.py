@@ -169,7 +169,7 @@ def _whole_runs(words: Words, chunk: Chunk, field: Field, length: int) -> Iterat
 
 
 def _refine_few(key: Key, words: Words, field: Field, scratch: Words, step: int) -> bool:
-    """Refine the runs if few elements are in any, or all of a run are equal; say whether."""
+    """Refine the runs if few elements are in any, or all of a run are equal; else return False."""
     same = _same(words, field, scratch)
     if np.count_nonzero(same) <= words.size // FEW_TIES:
         refine(key, words, field, scratch)
@@ -184,7 +184,7 @@ def _refine_few(key: Key, words: Words, field: Field, scratch: Words, step: int)
 
 
 def _same(words: Words, field: Field, scratch: Words) -> NDArray[np.bool_]:
-    """Return of each sorted word but the first whether it is in the run of the one before."""
+    """Say of each sorted word but the first whether it is in the run of the one before."""
     leading = np.right_shift(words, np.uint64(field.index_bits), out=scratch[: words.size])
     same: NDArray[np.bool_] = leading[1:] == leading[:-1]
     return same

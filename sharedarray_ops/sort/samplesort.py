@@ -1,4 +1,4 @@
-"""Where to cut sorted blocks so that the parts of one rank go together: exact, and without moving.
+"""Find where to cut sorted blocks so that their first parts make the first output, and so on.
 
 ::
 
@@ -93,13 +93,13 @@ def targets_of(sizes: Sequence[int]) -> list[int]:
 
 
 def whole_blocks(sizes: Sequence[int]) -> Brackets:
-    """Return what is known of all cuts before the first round."""
+    """Return the brackets before the first round: all of each block."""
     high = np.array([sizes], np.int64)
     return Brackets(np.zeros_like(high), high)
 
 
 def _steps(brackets: Brackets, n_samples: int) -> Integers:
-    """Return for each cut at every how many elements a round looks; 1 is the last round."""
+    """Return the distance of the samples of a round, for each cut; 1 in the last round."""
     n_cuts, n_blocks = brackets.low.shape
     steps: Integers = np.maximum(1, -(-brackets.widths // _budget(n_cuts, n_blocks, n_samples)))
     return steps
@@ -110,7 +110,7 @@ def _budget(n_cuts: int, n_blocks: int, n_samples: int) -> int:
 
 
 def exact_rounds(n: int, n_cuts: int, n_blocks: int, n_samples: int = SAMPLES) -> int:
-    """Return how many rounds make cuts of `n` elements in `n_blocks` blocks exact, whatever comes.
+    """Return how many rounds make cuts of `n` elements in `n_blocks` blocks exact, at the most.
 
     At least 1; the first one looks at the same elements for all cuts.
     """
@@ -122,7 +122,7 @@ def exact_rounds(n: int, n_cuts: int, n_blocks: int, n_samples: int = SAMPLES) -
 
 
 def positions(brackets: Brackets, block: int, n_samples: int = SAMPLES) -> Integers:
-    """Return the positions in a block at which the next round looks, for one cut after the other.
+    """Return the positions of the samples of the next round in a block, cut by cut.
 
     In a bracket, the last one of every d elements.
     """
@@ -227,7 +227,7 @@ def exact_cuts(
     direction: Direction,
     n_samples: int = SAMPLES,
 ) -> Integers:
-    """Return where to cut sorted blocks that are all at hand, shape (n_targets, n_blocks).
+    """Return where to cut sorted blocks in memory, shape (n_targets, n_blocks).
 
     The positions in a row add up to its target.
     """
