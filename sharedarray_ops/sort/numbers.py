@@ -55,7 +55,7 @@ def _sort_ascending(a: NDArray[Any], pool: Pool) -> None:
     if a.dtype.itemsize == 1 or (a.dtype.kind == "f" and a.dtype.itemsize == 2):
         counting_sort(a, pool)
         if a.dtype.kind == "f":
-            _unify_nan(a, pool)
+            _fill(a, Chunk(n_before_nan(a), a.size), a.dtype.type(np.nan), pool)  # of one kind
     elif not a.dtype.isnative:
         _swap_bytes(a, pool)
         try:
@@ -152,11 +152,6 @@ def _reverse(a: NDArray[Any], pool: Pool) -> None:
             back[:] = reversed_front
 
     pool.map(kernel, chunks(0, a.size // 2, 4 * n_workers(pool)))
-
-
-def _unify_nan(a: NDArray[Any], pool: Pool) -> None:
-    """Give every NaN of sorted floats the same bits."""
-    _fill(a, Chunk(n_before_nan(a), a.size), a.dtype.type(np.nan), pool)
 
 
 def _fill(a: NDArray[Any], where: Chunk, value: Any, pool: Pool) -> None:

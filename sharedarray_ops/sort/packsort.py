@@ -58,14 +58,9 @@ Words = NDArray[np.uint64]
 
 
 class Plan(NamedTuple):
-    """How `n` elements are cut.
+    """How elements are cut: into parts that a worker takes at a time.
 
-    Attributes
-    ----------
-    parts : list of Chunk
-        What a worker takes at a time.
-    block, run : int
-        How many elements it looks at together; of short runs. A longer run is a task for all.
+    It looks at `block` elements together, of short runs at `run`; a longer run is a task for all.
     """
 
     parts: list[Chunk]

@@ -87,22 +87,10 @@ def select(
 ) -> NDArray[Any] | None:
     """Return the elements that would be at some positions if the array were sorted.
 
-    Parameters
-    ----------
-    a : ndarray, shape (n,)
-        Any dtype that `keys.is_rankable` accepts, any byte order and stride.
-    ranks : sequence of int
-        One or more ascending positions, ``0 <= rank < n``, each one once.
-    scratch : ndarray of key_dtype(a.dtype), shape (n,)
-        Contiguous, in memory that the workers share. Few of its pages are touched.
-    pool : Pool
-        The workers.
-
-    Returns
-    -------
-    ndarray or None
-        One element for each rank. NaN and NaT come last; the sign of a zero is not defined. None
-        where there are more than MAX_BRACKETS brackets, or the sample has misled.
+    The `ranks` ascend, ``0 <= rank < n``, each one once. `scratch` is contiguous, shape (n,), of
+    ``key_dtype(a.dtype)``, in memory that the workers share; few of its pages are touched. NaN and
+    NaT come last; the sign of a zero is not defined. None where there are more than MAX_BRACKETS
+    brackets, or the sample has misled.
     """
     a = a.view(np.ndarray)
     n = a.size
