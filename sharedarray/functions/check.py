@@ -75,10 +75,6 @@ def check_numpy(*, strict: bool = True, seed: int = 0) -> NumPyReport:
     RuntimeError
         If results differ and `strict` is true. It names what differs.
 
-    See Also
-    --------
-    sum, mean, var
-
     Notes
     -----
     It takes about a second, and runs in the caller: the bits depend on where an array is cut, not

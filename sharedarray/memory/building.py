@@ -11,13 +11,7 @@ import numpy as np
 from sharedarray.memory import named, pages, registry
 from sharedarray.memory.array import SharedArray
 
-__all__ = [
-    "as_numpy",
-    "is_foreign",
-    "is_ours",
-    "shortened",
-    "unlinked_on_error",
-]
+__all__ = ["as_numpy", "is_foreign", "is_ours", "shortened", "unlinked_on_error"]
 
 
 def as_numpy(
