@@ -23,7 +23,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sharedarray.memory import named
-from sharedarray.memory.allocator import SLAB_NBYTES
 from sharedarray.memory.cache import release_cache
 
 settings.register_profile(
@@ -36,8 +35,8 @@ settings.register_profile(
 settings.load_profile("ci")
 
 PERSISTENT_WORKERS = "sharedarray-"  # thread workers live on between maps, by design
-# What the descriptor of a slab leads to: a segment of that length, in blocks that are shorter.
-SLAB = re.compile(rf"/memfd:sharedarray-\w+-\w+-{SLAB_NBYTES:x}-(?!{SLAB_NBYTES:x}\b)")
+# What the descriptor of a slab leads to: a segment in blocks that are shorter.
+SLAB = re.compile(r"/memfd:sharedarray-\w+-\w+-(\w+)-(?!\1\b)")
 SHM = Path("/dev/shm")
 # Programs of tests that run beside this one have named segments, too: theirs are gone soon.
 NAMED_SECONDS = 10

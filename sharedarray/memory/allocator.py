@@ -2,21 +2,27 @@ r"""Blocks of shared bytes: small ones from slabs, large ones from a segment of 
 
 ::
 
-    allocate(nbytes) --<= 64 KiB--> _SizeClass --> _Slab.recycled or .fresh --> Block, Lease
-                     \--larger--> cache.take or Segment --------------------> Block, Lease
-    last array on the block dies --> Block dies --> _released(lease) --> _Slab.recycled, cache.keep
+    allocate(nbytes) --<= 64 KiB--> SizeClass.take ---------------------> Block, Lease
+                     |--< 1 MiB---> cache.take or SizeClass.take: Slot -> Block, Lease
+                     \--larger----> cache.take or Segment --------------> Block, Lease
+    last array on the block dies --> Block dies --> _released(lease) --> Slab.recycled, cache.keep
+
+Every block is in a segment with a descriptor, by which any process of this user reaches it. Where
+large segments have half of the descriptors that the process may have, large blocks come from slabs,
+too; where even slabs get none, memory is anonymous, and references to it do not resolve elsewhere.
 
 Guarantees
 ----------
 * A live block's bytes belong to no other block of this process.
 * Bytes that a forked child may see as a live block are never allocated again: they go back to the
-  kernel with their whole segment.
+  kernel with their whole segment, as do those that an unrelated process has attached to.
 * A forked child neither allocates from nor frees into inherited slabs.
 * Bytes that an unrelated process has attached to (`is_seen`) are never allocated again. It sets the
   mark before it checks that the block lives; the mark is read here when the bytes are taken again,
   long after the block was noted as dead.
-* A segment dies with its last block, except one empty slab of each size class, and the large ones
-  that `cache` keeps for the next arrays.
+* A segment dies with its last block, except one empty slab of each size class, and those that
+  `cache` keeps for the next arrays. Of a slab that lives, freed blocks above 64 KiB cost no memory
+  unless `cache` keeps them.
 
 Assumptions
 -----------
@@ -40,15 +46,25 @@ from sharedarray import forks
 from sharedarray.machine import available_memory
 from sharedarray.memory import cache, registry
 from sharedarray.memory.pages import fill
-from sharedarray.memory.segment import PAGE_NBYTES, Block, Lease, Segment
+from sharedarray.memory.segment import Block, Lease, Segment, check_size, is_short_of_descriptors
+from sharedarray.memory.slabs import SLAB_MAX_NBYTES, SLAB_NBYTES, SizeClass, Slab, Slot
 
-__all__ = ["SLAB_MAX_NBYTES", "SLAB_NBYTES", "Block", "allocate", "new_block"]
+__all__ = [
+    "OWN_SEGMENT_MIN_NBYTES",
+    "SLAB_MAX_NBYTES",
+    "SLAB_NBYTES",
+    "Block",
+    "allocate",
+    "new_block",
+]
 
-# A larger block in a slab would waste up to its own size; in a segment, at most a page.
-SLAB_MAX_NBYTES = 64 << 10
-SLAB_NBYTES = 1 << 20
+# From here on a block has a segment of its own, which other processes can adopt as it is.
+OWN_SEGMENT_MIN_NBYTES = 1 << 20
 # A cache line, so that two workers that write to two blocks never share one; also enough for SIMD.
 MIN_BLOCK_NBYTES = 64
+_MIN_EXPONENT = MIN_BLOCK_NBYTES.bit_length() - 1
+# The largest block in a slab, where descriptors are scarce.
+_MAX_EXPONENT = 40
 
 # To ask the kernel how much memory there is takes 50 us: for larger segments only.
 ASK_NBYTES = 64 << 20
@@ -56,98 +72,10 @@ ASK_NBYTES = 64 << 20
 _serials = itertools.count(1)
 
 
-class _Slab:
-    """One segment cut into blocks of one size."""
-
-    __slots__ = ("fresh", "home", "recycled", "segment")
-
-    def __init__(self, home: _SizeClass) -> None:
-        self.home = home  # lists it while it has room
-        self.segment = Segment(SLAB_NBYTES, step=home.nbytes)
-        # Offsets never used, whose bytes are zero, the lowest last; those of freed blocks.
-        self.fresh = list(range(0, SLAB_NBYTES, home.nbytes))[::-1]
-        self.recycled: list[int] = []
-
-    def take(self) -> tuple[int, bool] | None:
-        """Return the offset of a free block and whether it was used before, None if all are."""
-        # EAFP throughout: to ask first and pop then would be two steps.
-        try:
-            while True:
-                offset = self.recycled.pop()  # the pages of these are there already
-                if not self.segment.is_seen[offset // self.segment.step]:
-                    return offset, True
-        except IndexError:
-            pass
-        try:
-            offset = self.fresh.pop()
-        except IndexError:
-            return None
-        # Make the page behind the block: NumPy's masked loads reach behind its end, and where there
-        # is no page, AMD's processors take 3 us longer to sort it.
-        behind = offset + self.segment.step
-        if behind % PAGE_NBYTES == 0 and behind < SLAB_NBYTES:
-            self.segment.bytes[behind]
-        return offset, False
-
-
-class _SizeClass:
-    """The slabs of one size of block that have room."""
-
-    __slots__ = ("nbytes", "spare", "with_room")
-
-    def __init__(self, nbytes: int) -> None:
-        self.nbytes = nbytes
-        self.with_room: dict[_Slab, None] = {}
-        self.spare: _Slab | None = None
-
-    def take(self) -> tuple[_Slab, int, bool]:
-        """Return a slab, the offset of a free block in it, and whether that was used before."""
-        while True:
-            try:
-                slab = next(iter(self.with_room))
-            except StopIteration:
-                slab = self._new_slab()
-            except RuntimeError:  # another thread changed the dict between iter and next
-                continue
-            taken = slab.take()
-            if taken is not None:
-                return slab, *taken
-            self.with_room.pop(slab, None)
-            # 1. this thread finds no room; 2. another frees a block and finds the slab listed;
-            # 3. this thread takes it off the list: so check again.
-            if slab.recycled:
-                self.with_room[slab] = None
-
-    def _new_slab(self) -> _Slab:
-        slab = _Slab(self)
-        registry.register(slab.segment)
-        self.with_room[slab] = None
-        return slab
-
-    def give_back(self, slab: _Slab, offset: int) -> None:
-        """Let a freed block be taken again."""
-        slab.recycled.append(offset)
-        self.with_room[slab] = None
-
-    def emptied(self, slab: _Slab) -> None:
-        """Keep a slab without blocks as the spare if there is none, else let it go."""
-        spare = self.spare
-        has_room = slab.fresh or slab.recycled  # not if forked children may see all of it
-        if not has_room or slab not in self.with_room:  # in a forked child, none is listed
-            self.with_room.pop(slab, None)
-            self.spare = None if spare is slab else spare
-        elif spare is None or spare.segment.leases or spare not in self.with_room:
-            self.spare = slab
-        elif spare is not slab:
-            # Another thread may have taken a block of it just now: that block's lease keeps the
-            # slab, and lists it again when the block dies.
-            self.with_room.pop(slab, None)
-
-
-def _new_size_classes() -> tuple[_SizeClass, ...]:
+def _new_size_classes() -> tuple[SizeClass, ...]:
     """Return the size classes, by the exponents of the powers of two."""
-    exponents = range(MIN_BLOCK_NBYTES.bit_length() - 1, SLAB_MAX_NBYTES.bit_length())
-    return tuple(_SizeClass(1 << exponent) for exponent in exponents)
+    exponents = range(_MIN_EXPONENT, _MAX_EXPONENT + 1)
+    return tuple(SizeClass(1 << exponent) for exponent in exponents)
 
 
 _size_classes = _new_size_classes()
@@ -176,22 +104,42 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
     """
     # Read before the memory is taken: after a fork from here on it is not recycled.
     generation = forks.generation()
-    if nbytes > SLAB_MAX_NBYTES:
-        slab, offset, used = None, 0, True
-        segment = cache.take(nbytes, Segment)
-        if segment is None:
-            segment, used = _new_segment(nbytes), False
-    else:
+    place: Slab | Slot | None
+    if nbytes <= SLAB_MAX_NBYTES:
         exponent = max(nbytes - 1, MIN_BLOCK_NBYTES - 1).bit_length()
-        size_class = _size_classes[exponent - MIN_BLOCK_NBYTES.bit_length() + 1]
-        slab, offset, used = size_class.take()
-        segment = slab.segment
+        place, offset, used = _size_classes[exponent - _MIN_EXPONENT].take()
+        segment = place.segment
+    else:
+        place, segment, offset, used = _take_large(nbytes)
     if zeroed and used:
         fill(segment.bytes[offset : offset + nbytes], 0)
 
-    block = new_block(segment, offset, nbytes, next(_serials), generation, slab)
+    block = new_block(segment, offset, nbytes, next(_serials), generation, place)
     segment.serials[offset // segment.step] = block.serial
     return block
+
+
+def _size_class(nbytes: int) -> SizeClass:
+    exponent = max(nbytes - 1, MIN_BLOCK_NBYTES - 1).bit_length()
+    return _size_classes[exponent - MIN_BLOCK_NBYTES.bit_length() + 1]
+
+
+def _take_large(nbytes: int) -> tuple[Slot | None, Segment, int, bool]:
+    """Return place, segment and offset of a block, and whether it may be other than zero."""
+    is_own = nbytes >= OWN_SEGMENT_MIN_NBYTES
+    if is_own:
+        segment = cache.take(nbytes, Segment)
+        if segment is not None:
+            return None, segment, 0, True
+        _make_room(nbytes)
+        is_own = nbytes > 1 << _MAX_EXPONENT or not is_short_of_descriptors()
+    if not is_own:
+        try:
+            slot, used = _size_classes[(nbytes - 1).bit_length() - _MIN_EXPONENT].take_slot(nbytes)
+            return slot, slot.slab.segment, slot.offset, used
+        except MemoryError:  # little address space: a slab is much longer than the block
+            pass
+    return None, _new_segment(nbytes), 0, False
 
 
 def new_block(
@@ -200,22 +148,27 @@ def new_block(
     nbytes: int,
     serial: int,
     generation: int,
-    slab: _Slab | None = None,
+    place: Slab | Slot | None = None,
 ) -> Block:
     """Return a block on bytes of a segment, with its lease; the arguments are their attributes."""
     block = np.ndarray.__new__(Block, nbytes, np.uint8, segment.bytes, offset)
     block.segment, block.offset, block.serial = segment, offset, serial
     lease = Lease(block, _released)
     lease.segment, lease.offset, lease.serial = segment, offset, serial
-    lease.generation, lease.slab = generation, slab
+    lease.generation, lease.place = generation, place
     segment.leases[offset] = lease
     return block
 
 
+def _make_room(nbytes: int) -> None:
+    """Check a size; empty the cache where memory is scarce, as a memfd is made without any."""
+    check_size(nbytes)
+    if nbytes > ASK_NBYTES and nbytes > (available_memory() or nbytes):
+        cache.release_cache()
+
+
 def _new_segment(nbytes: int) -> Segment:
     """Return a new registered segment; where memory is scarce, the cache is emptied first."""
-    if nbytes > ASK_NBYTES and nbytes > (available_memory() or nbytes):
-        cache.release_cache()  # a memfd is made even where there is no memory for it
     try:
         segment = Segment(nbytes)
     except MemoryError:
@@ -229,7 +182,8 @@ def _released(
     lease: Lease,
     unseen_since: Callable[[int], bool] = forks.unseen_since,
     process_token: Callable[[], int] = forks.process_token,
-    keep: Callable[[Segment], None] = cache.keep,
+    keep: Callable[[cache.Kept], None] = cache.keep,
+    kind_of_slabs: type[Slab] = Slab,
 ) -> None:
     """Free the bytes of a block that has died."""
     # The functions are arguments, because blocks may die after the module's globals have, at the
@@ -242,16 +196,19 @@ def _released(
     position = lease.offset // segment.step
     if segment.id[0] == process_token() and not segment.is_seen[position]:
         segment.serials[position] = 0
-    slab = lease.slab
-    if slab is None:
-        if unseen_since(lease.generation) and not segment.is_seen[position]:
-            keep(segment)
-        return
+    place = lease.place
     # In a forked child, false for every inherited block: nothing goes into inherited slabs.
-    if unseen_since(lease.generation):
-        slab.home.give_back(slab, lease.offset)
-    if not leases:
-        slab.home.emptied(slab)
+    is_unseen = unseen_since(lease.generation)
+    if isinstance(place, kind_of_slabs):
+        if is_unseen:
+            place.home.give_back(place, lease.offset)
+        if not leases:
+            place.home.emptied(place)
+        return
+    if is_unseen and not segment.is_seen[position]:
+        keep(segment if place is None else place)
+    elif place is not None and not leases:
+        place.slab.home.emptied(place.slab)
 
 
 def _forget_inherited() -> None:

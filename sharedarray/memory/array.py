@@ -342,7 +342,7 @@ def new_array(
         try:
             block = allocate(nbytes, zeroed=value is ZEROED)
             if reserve:
-                block.segment.reserve()
+                block.segment.reserve(block)
         except MemoryError as error:
             raise MemoryError(
                 f"Unable to allocate {nbytes} bytes ({nbytes / 2**30:.3g} GiB) of shared memory "

@@ -8,9 +8,9 @@ r"""Large memory kept for the next array, since touching fresh pages costs three
     recycled(result) --take or numpy.empty--> _Pages --> _Room --> plain array
     last array on the room dies --> room dies --keep--> _kept
 
-Segments of shared arrays and private pages of large results are kept, within one limit. NumPy's
-allocator gives blocks of 32 MiB and more back to the kernel at once, which makes and zeroes their
-pages anew for the next result.
+Segments of shared arrays, slots of slabs, and private pages of large results are kept, within one
+limit. NumPy's allocator gives blocks of 32 MiB and more back to the kernel at once, which makes and
+zeroes their pages anew for the next result.
 
 Guarantees
 ----------
@@ -51,7 +51,7 @@ RESULT_MIN_NBYTES = 32 << 20
 
 
 class Kept(Protocol):
-    """What is kept: a segment, or private pages."""
+    """What is kept: a segment, a slot of a slab, or private pages."""
 
     nbytes: int
     is_fresh: bool
@@ -59,6 +59,10 @@ class Kept(Protocol):
     @property
     def is_seen(self) -> Sequence[int]:
         """Return whether another process may see the first block, as its first item."""
+        ...
+
+    def let_go(self) -> None:
+        """Give the memory back, unless that happens with the last reference."""
         ...
 
 
@@ -94,9 +98,11 @@ def take(nbytes: int, kind: type[AnyKept]) -> AnyKept | None:
     for memory in reversed(list(_kept)):
         if not isinstance(memory, kind) or not nbytes <= memory.nbytes <= nbytes + nbytes // 8:
             continue
-        # Not where a process has attached to it: it goes.
-        if _kept.pop(memory, False) and not memory.is_seen[0]:
+        if not _kept.pop(memory, False):
+            continue
+        if not memory.is_seen[0]:
             return memory
+        memory.let_go()  # a process has attached to it
     return None
 
 
@@ -109,6 +115,7 @@ def keep(
     """Keep memory that no array is on, and let the oldest go where that is too much."""
     # What it uses comes as arguments, see `allocator._released`.
     if memory.nbytes > limit():
+        memory.let_go()
         return
     memory.is_fresh = False
     kept[memory] = True
@@ -117,7 +124,8 @@ def keep(
     for oldest in oldest_first:
         if nbytes <= limit() and len(kept) <= max_segments:
             return
-        kept.pop(oldest, None)
+        if kept.pop(oldest, False):
+            oldest.let_go()
         nbytes -= oldest.nbytes
 
 
@@ -138,10 +146,13 @@ def release_cache() -> None:
     >>> del a
     >>> sharedarray.release_cache()
     """
-    _kept.clear()
+    for memory in list(_kept):
+        if _kept.pop(memory, False):
+            memory.let_go()
 
 
-forks.on_fork(in_child=release_cache)
+# The parent goes on keeping it: nothing is given back.
+forks.on_fork(in_child=_kept.clear)
 
 
 class _Room(np.ndarray):
@@ -160,6 +171,9 @@ class _Pages:
         self.nbytes = nbytes
         self.is_fresh = True
         self.is_seen = (0,)  # no other process ever attaches to it
+
+    def let_go(self) -> None:
+        """Do nothing: the pages go with their bytes."""
 
 
 def recycled(result: NDArray[Any]) -> NDArray[Any]:

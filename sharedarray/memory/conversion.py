@@ -201,7 +201,7 @@ def _shared(
     block = owner(found)
     if block is not None and name is None:
         if reserve:
-            block.segment.reserve()
+            block.segment.reserve(block)
         if isinstance(source, SharedArray) and _same_layout(source, found):
             return source
         return found.view(SharedArray)

@@ -65,7 +65,7 @@ class Populator:
     Parameters
     ----------
     start, stop : int
-        The addresses of the segment: a huge page is made only where all of it is in there.
+        The addresses of the block: a huge page is made only where all of it is in there.
     """
 
     __slots__ = ("_are_huge", "_start", "_stop")
@@ -103,8 +103,8 @@ def populator(array: NDArray[Any]) -> Populator | None:
     block = registry.owner(array)
     if block is None or not block.segment.is_fresh or madvise() is None:
         return None
-    segment = block.segment
-    return Populator(segment.address, segment.address + segment.nbytes)
+    start = registry.address_of(block)
+    return Populator(start, start + block.nbytes)
 
 
 def _runs(start: int, stop: int) -> Iterator[tuple[int, int]]:

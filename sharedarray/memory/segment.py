@@ -47,7 +47,6 @@ except ImportError:  # not on Windows: every segment is anonymous there
     fcntl = resource = None  # type: ignore[assignment]
 
 __all__ = [
-    "DESCRIPTOR_MIN_NBYTES",
     "HUGE_PAGE_NBYTES",
     "PAGE_NBYTES",
     "SEALS",
@@ -55,8 +54,10 @@ __all__ = [
     "Bytes",
     "Lease",
     "Segment",
+    "check_size",
     "has_descriptor_to_spare",
     "has_length",
+    "is_short_of_descriptors",
     "memfd_name",
     "placed_length",
     "total_nbytes",
@@ -64,8 +65,10 @@ __all__ = [
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL if fcntl is not None else 0
 
-# Smaller segments get no descriptor: only processes of the same tree of forks see them.
-DESCRIPTOR_MIN_NBYTES = 1 << 20
+# The parts of the descriptors that this process may have up to which segments get one: those of one
+# block, and slabs, which are few and have many arrays. The rest is the program's.
+_SHARE = 1 / 2
+_SHARE_OF_SLABS = 3 / 4
 # One huge page of x86-64 and of aarch64 with 4 KiB pages.
 HUGE_PAGE_NBYTES = 2 << 20
 PAGE_NBYTES = mmap.PAGESIZE
@@ -73,6 +76,8 @@ PAGE_NBYTES = mmap.PAGESIZE
 _MOST_PLACES = 8
 # Up to here the machine's memory, whose limits are in files (50 us), is not asked for.
 _SURELY_FITS_NBYTES = 64 << 20
+# Punches a hole into the memory of all processes that share it.
+_MADV_REMOVE = getattr(mmap, "MADV_REMOVE", None)
 # In the kernel since 6.3; the os module of Python 3.11 to 3.13 has no name for it.
 _MFD_NOEXEC_SEAL = 0x0008
 
@@ -109,13 +114,13 @@ class Block(np.ndarray):
 class Lease(weakref.ref[Block]):
     """A reference to a block that knows its attributes when it has died."""
 
-    __slots__ = ("generation", "offset", "segment", "serial", "slab")
+    __slots__ = ("generation", "offset", "place", "segment", "serial")
 
     segment: Segment
     offset: int
     serial: int
     generation: int  # `forks.generation()` from before the block was made
-    slab: Any  # gets the bytes back; None for a segment of one block
+    place: Any  # the slab or slot that gets the bytes back; None for a segment of one block
 
 
 class Segment:
@@ -165,6 +170,7 @@ class Segment:
     __slots__ = (
         "__weakref__",
         "_descriptor",
+        "_mapping",
         "address",
         "bytes",
         "id",
@@ -193,13 +199,16 @@ class Segment:
         n_blocks = nbytes // self.step
         total = header_nbytes + nbytes if header_nbytes else total_nbytes(nbytes, self.step)
         if origin is None:
-            _check_size(nbytes)
+            if self.step == nbytes:  # the pages of a slab come one by one
+                check_size(nbytes)
             self.id = (forks.process_token(), next(_counter))
-            mapping, self._descriptor = _map(total, memfd_name(self.id, nbytes, self.step))
+            name = memfd_name(self.id, nbytes, self.step)
+            mapping, self._descriptor = _map(total, name, self.step)
         else:
             self.id, descriptor = origin
             self._descriptor = descriptor
             mapping = _map_shared(descriptor.number, total)
+        self._mapping = mapping
         # frombuffer keeps a memoryview, which makes mmap.close() raise BufferError;
         # ndarray(buffer=mapping) would let the mapping close under the array.
         self.bytes: NDArray[np.uint8] = np.frombuffer(
@@ -221,18 +230,39 @@ class Segment:
         """Return the memfd."""
         return None if self._descriptor is None else self._descriptor.number
 
-    def reserve(self) -> None:
-        """Have the kernel find memory for every page now, or raise MemoryError."""
-        missing = self.nbytes if self.is_fresh else 0
+    def reserve(self, block: Block) -> None:
+        """Have the kernel find memory for every page of a block now, or raise MemoryError."""
+        start, nbytes = block.offset, block.nbytes
+        missing = nbytes if self.is_fresh else 0
         if missing > (available_memory() or missing):
             raise MemoryError(f"{missing} bytes are more than the machine has to spare")
         if self.descriptor is None:
-            self.bytes[::PAGE_NBYTES].max()  # reading a shared page is enough to have it made
+            # Reading a shared page is enough to have it made.
+            self.bytes[start : start + nbytes : PAGE_NBYTES].max(initial=0)
+            self.bytes[start + nbytes - 1 : start + nbytes].max(initial=0)
             return
         try:
-            os.posix_fallocate(self.descriptor, 0, self.nbytes)
+            os.posix_fallocate(self.descriptor, start, max(nbytes, 1))
         except OSError as error:
-            raise MemoryError(f"the kernel has no {self.nbytes} bytes to spare") from error
+            raise MemoryError(f"the kernel has no {nbytes} bytes to spare") from error
+
+    # The globals are arguments, because blocks may die after them, at the interpreter's end.
+    def clear(
+        self, start: int, stop: int, page: int = PAGE_NBYTES, remove: int | None = _MADV_REMOVE
+    ) -> None:
+        """Give the pages from `start`, where one begins, back to the kernel: zero from then on."""
+        if start >= stop:
+            return
+        if remove is not None:
+            try:
+                self._mapping.madvise(remove, start, -(-(stop - start) // page) * page)
+                return
+            except OSError:  # a kernel that cannot
+                pass
+        self.bytes[start:stop] = 0
+
+    def let_go(self) -> None:
+        """Do nothing: the memory goes with the last reference."""
 
     def block(self, offset: int, serial: int) -> Block | None:
         """Return the live block of that number at that offset, if there is one."""
@@ -266,10 +296,10 @@ def _aligned(nbytes: int) -> int:
     return (nbytes + 7) & ~7
 
 
-def _map(nbytes: int, name: str) -> tuple[mmap.mmap, Descriptor | None]:
+def _map(nbytes: int, name: str, step: int) -> tuple[mmap.mmap, Descriptor | None]:
     """Return a shared mapping of `nbytes` zero bytes, and its descriptor if it has one."""
     try:
-        descriptor = _sealed_memfd(nbytes, name)
+        descriptor = _sealed_memfd(nbytes, name, step)
         if descriptor is None:
             mapping = mmap.mmap(-1, nbytes)
         else:
@@ -281,13 +311,15 @@ def _map(nbytes: int, name: str) -> tuple[mmap.mmap, Descriptor | None]:
             raise
         message = f"the kernel refuses a mapping of {nbytes} bytes (see also vm.max_map_count)"
         raise MemoryError(message) from error
-    if nbytes >= HUGE_PAGE_NBYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+    # In a slab of small blocks, one of them would bring the memory of a huge page.
+    if min(nbytes, step) >= HUGE_PAGE_NBYTES and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel built without huge pages
             mapping.madvise(mmap.MADV_HUGEPAGE)
     return mapping, descriptor
 
 
-def _check_size(nbytes: int) -> None:
+def check_size(nbytes: int) -> None:
+    """Raise MemoryError if the machine has less memory."""
     # ftruncate accepts a memfd of 2**62 bytes; the kernel would kill at the first touch that finds
     # no page.
     if nbytes <= _SURELY_FITS_NBYTES:
@@ -306,15 +338,16 @@ def _map_shared(descriptor: int, nbytes: int) -> mmap.mmap:
     return mmap.mmap(descriptor, nbytes)  # keeps a duplicate of the descriptor
 
 
-def _sealed_memfd(nbytes: int, name: str) -> Descriptor | None:
+def _sealed_memfd(nbytes: int, name: str, step: int) -> Descriptor | None:
     """Return a memfd of that size, through which other processes can attach; None if refused."""
-    if nbytes < DESCRIPTOR_MIN_NBYTES or resource is None or not has_descriptor_to_spare():
+    is_slab = 2 * step <= nbytes
+    if not _is_below(_SHARE_OF_SLABS if is_slab else _SHARE):
         return None
     try:
         descriptor = _memfd(name)
         os.fchmod(descriptor.number, 0o600)  # 0777 by default, open to others by /proc/<pid>/fd
         os.ftruncate(descriptor.number, nbytes)
-        if nbytes >= HUGE_PAGE_NBYTES:
+        if min(nbytes, step) >= HUGE_PAGE_NBYTES:
             os.ftruncate(descriptor.number, placed_length(descriptor.number, nbytes))
         # No process can make it shorter under our arrays: a SIGBUS at the next touch.
         fcntl.fcntl(descriptor.number, fcntl.F_ADD_SEALS, SEALS)
@@ -349,8 +382,21 @@ def placed_length(descriptor: int, nbytes: int) -> int:
 
 def has_descriptor_to_spare() -> bool:
     """Return whether segments use less than half of the descriptors that this process may have."""
+    return _is_below(_SHARE)
+
+
+def is_short_of_descriptors() -> bool:
+    """Return whether a segment of one block would get no descriptor, where a slab may have one."""
+    return hasattr(os, "memfd_create") and resource is not None and not _is_below(_SHARE)
+
+
+def _is_below(share: float) -> bool:
+    if resource is None:
+        return False
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft == resource.RLIM_INFINITY or _PER_SEGMENT * len(_with_descriptor) < soft // 2
+    return soft == resource.RLIM_INFINITY or _PER_SEGMENT * len(_with_descriptor) < int(
+        soft * share
+    )
 
 
 def _memfd(name: str) -> Descriptor:

@@ -1,4 +1,6 @@
 import gc
+import os
+import resource
 import sys
 import threading
 import weakref
@@ -10,18 +12,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharedarray import forks
-from sharedarray.memory import allocator, registry
-from sharedarray.memory.allocator import SLAB_MAX_NBYTES, SLAB_NBYTES, allocate
+from sharedarray.memory import allocator, cache, registry, segment, slabs
+from sharedarray.memory.allocator import (
+    OWN_SEGMENT_MIN_NBYTES,
+    SLAB_MAX_NBYTES,
+    SLAB_NBYTES,
+    allocate,
+)
 from sharedarray.memory.cache import release_cache
+from sharedarray.memory.segment import PAGE_NBYTES, Segment
 from tests.memory.support import Child, in_child, run_python
 
 KIB = 1 << 10
+MIDDLE = 312 * KIB
 
 
 @pytest.fixture(autouse=True)
 def own_slabs(monkeypatch):
     """Give the test slabs that nothing else has used."""
+    release_cache()
     monkeypatch.setattr(allocator, "_size_classes", allocator._new_size_classes())
+    yield
+    release_cache()
+
+
+def id_number(segment):
+    return segment.id[1]
 
 
 def address(block):
@@ -32,7 +48,11 @@ def address(block):
 
 
 @pytest.mark.parametrize(
-    "nbytes", [0, 1, 63, 64, 65, 4096, SLAB_MAX_NBYTES - 1, SLAB_MAX_NBYTES, SLAB_MAX_NBYTES + 1]
+    "nbytes",
+    [
+        *(0, 1, 63, 64, 65, 4096, SLAB_MAX_NBYTES - 1, SLAB_MAX_NBYTES, SLAB_MAX_NBYTES + 1),
+        *(MIDDLE, OWN_SEGMENT_MIN_NBYTES - 1, OWN_SEGMENT_MIN_NBYTES, OWN_SEGMENT_MIN_NBYTES + 1),
+    ],
 )
 def test_block_has_its_size_and_is_aligned(nbytes):
     blocks = [allocate(nbytes) for _ in range(3)]
@@ -45,16 +65,29 @@ def test_block_has_its_size_and_is_aligned(nbytes):
     assert all((block == number).all() for number, block in enumerate(blocks))
 
 
-def test_small_blocks_share_a_segment_and_large_ones_do_not():
-    small = [allocate(SLAB_MAX_NBYTES) for _ in range(2)]
-    assert small[0].segment is small[1].segment
-    large = [allocate(SLAB_MAX_NBYTES + 1) for _ in range(2)]
+@pytest.mark.parametrize(
+    "nbytes", [SLAB_MAX_NBYTES, SLAB_MAX_NBYTES + 1, OWN_SEGMENT_MIN_NBYTES - 1]
+)
+def test_small_and_middle_blocks_share_a_segment(nbytes):
+    first, second = [allocate(nbytes) for _ in range(2)]
+    assert first.segment is second.segment
+
+
+def test_large_blocks_have_a_segment_each():
+    large = [allocate(OWN_SEGMENT_MIN_NBYTES) for _ in range(2)]
     assert large[0].segment is not large[1].segment
-    assert large[0].segment.nbytes == SLAB_MAX_NBYTES + 1
+    assert large[0].segment.nbytes == OWN_SEGMENT_MIN_NBYTES
 
 
 def test_size_class_is_the_next_power_of_two():
-    for nbytes, step in [(1, 64), (64, 64), (65, 128), (4096, 4096), (4097, 8192)]:
+    for nbytes, step in [
+        (1, 64),
+        (64, 64),
+        (65, 128),
+        (4096, 4096),
+        (4097, 8192),
+        (MIDDLE, 512 * KIB),
+    ]:
         assert allocate(nbytes).segment.step == step
 
 
@@ -120,11 +153,121 @@ def test_slabs_go_but_for_one_empty_one():
     n_per_slab = SLAB_NBYTES // SLAB_MAX_NBYTES
     blocks = [allocate(SLAB_MAX_NBYTES) for _ in range(5 * n_per_slab)]
     segments = weakref.WeakSet(block.segment for block in blocks)
-    assert len(segments) == 5
+    assert [s.nbytes // SLAB_NBYTES for s in sorted(segments, key=id_number)] == [1, 1, 2, 4]
     del blocks[::2]
-    assert len(segments) == 5
+    assert len(segments) == 4
     del blocks
     assert len(segments) == 1
+    assert n_pages(next(iter(segments))) <= SLAB_NBYTES // PAGE_NBYTES + 1
+
+
+def n_pages(segment):
+    return os.fstat(segment.descriptor).st_blocks * 512 // PAGE_NBYTES
+
+
+def n_slabs_of(nbytes):
+    (home,) = [home for home in allocator._size_classes if home.nbytes == nbytes]
+    return len([slab for reference in home.slabs if (slab := reference()) is not None])
+
+
+def test_number_of_slabs_grows_with_the_logarithm_of_the_blocks():
+    blocks = [allocate(MIDDLE) for _ in range(1000)]
+    assert n_slabs_of(512 * KIB) == 7  # 16, 16, 32, 64, 128, 256, 512 blocks
+    assert all(block.segment.descriptor is not None for block in blocks)
+    del blocks[16:]
+    release_cache()
+    assert n_slabs_of(512 * KIB) == 1
+
+
+def test_slab_costs_the_pages_that_its_arrays_touch():
+    blocks = [allocate(MIDDLE) for _ in range(16)]
+    assert n_pages(blocks[0].segment) <= 1  # the notes on blocks
+    for block in blocks:
+        block[:] = 1
+    assert n_pages(blocks[0].segment) <= 16 * MIDDLE // PAGE_NBYTES + 1
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 20, 1 << 30])
+def test_freed_middle_blocks_cost_no_more_than_the_cache_may_keep(monkeypatch, limit):
+    monkeypatch.setattr(cache.keep, "__defaults__", (cache._kept, lambda: limit, 32))
+    release_cache()
+    blocks = [allocate(MIDDLE) for _ in range(16)]
+    for block in blocks:
+        block[:] = 1
+    used = blocks[0].segment
+    del block, blocks[1:]
+    n_kept = min(limit // (512 * KIB), 15)
+    assert n_pages(used) <= (1 + n_kept) * MIDDLE // PAGE_NBYTES + 1
+    release_cache()
+    assert n_pages(used) <= MIDDLE // PAGE_NBYTES + 1
+    assert (blocks[0] == 1).all()
+    again = [allocate(MIDDLE, zeroed=zeroed) for zeroed in (True, False) * 7]
+    assert {block.segment for block in again} == {used}
+    assert not any(block.any() for block in again)
+
+
+def test_block_freed_in_the_cache_is_the_next_one_of_its_size_class():
+    block = allocate(MIDDLE)
+    block[:] = 0xAA
+    where = address(block)
+    del block
+    assert (allocate(MIDDLE) == 0xAA).all()
+    larger = allocate(MIDDLE + 40 * KIB, zeroed=True)
+    assert address(larger) == where
+    assert not larger.any()
+
+
+def test_much_shorter_block_does_not_keep_the_pages_of_the_one_before():
+    block = allocate(512 * KIB)
+    block[:] = 1
+    used, where = block.segment, address(block)
+    del block
+    block = allocate(300 * KIB)
+    assert address(block) == where
+    assert n_pages(used) <= 300 * KIB // PAGE_NBYTES + 1
+    assert block.all()
+
+
+def test_place_of_blocks_is_zero_also_where_the_kernel_cannot_free_pages(monkeypatch):
+    def clear(self, start, stop, *, real=segment.Segment.clear):
+        real(self, start, stop, remove=None)
+
+    monkeypatch.setattr(segment.Segment, "clear", clear)
+    first, second = allocate(MIDDLE), allocate(MIDDLE)
+    first[:] = second[:] = 1
+    where = address(second)
+    del second
+    release_cache()
+    again = allocate(MIDDLE, zeroed=True)
+    assert address(again) == where
+    assert not again.any()
+    assert first.all()
+
+
+def test_middle_block_without_a_slab_has_a_segment_of_its_own(monkeypatch):
+    class Scarce(Segment):
+        def __init__(self, nbytes, step=None, **options):
+            if step is not None:
+                raise MemoryError("a limit of address space")
+            super().__init__(nbytes, step, **options)
+
+    monkeypatch.setattr(slabs, "Segment", Scarce)
+    block = allocate(MIDDLE)
+    assert block.segment.nbytes == block.segment.step == MIDDLE
+    assert block.segment.descriptor is not None
+
+
+def test_large_blocks_share_slabs_where_descriptors_are_scarce(monkeypatch):
+    n_with = len(segment._with_descriptor) * segment._PER_SEGMENT
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (2 * n_with + 32, 1 << 20))
+    blocks = [allocate(3 << 20) for _ in range(60)]
+    for number, block in enumerate(blocks):
+        block[:: 1 << 19] = number
+    assert all(block[0] == block[-1 << 19] == n for n, block in enumerate(blocks))
+    assert all(block.segment.descriptor is not None for block in blocks)
+    assert len({block.segment.id for block in blocks}) == 8 // segment._PER_SEGMENT * 2 + 3
+    del blocks, block
+    release_cache()
 
 
 def test_large_segment_goes_with_its_block():
@@ -288,7 +431,7 @@ def test_threads_allocate_and_free_at_the_same_time():
 
 
 def test_room_freed_while_a_slab_is_taken_off_the_list_is_not_lost():
-    home = allocator._size_classes[-1]
+    home = next(home for home in allocator._size_classes if home.nbytes == SLAB_MAX_NBYTES)
     blocks = [allocate(SLAB_MAX_NBYTES) for _ in range(SLAB_NBYTES // SLAB_MAX_NBYTES)]
     slab = next(iter(home.with_room))
 
@@ -346,12 +489,19 @@ print("end")
 
 def test_many_arrays_live_under_a_low_limit_of_descriptors():
     code = """
-from sharedarray.memory.creation import full
+from sharedarray.memory.registry import owner
+from sharedarray.memory.creation import full, zeros
 scalars = [full((), n) for n in range(100_000)]
 pages = [full(512, n, "f8") for n in range(10_000)]
+middle = [zeros(312 << 7) for n in range(10_000)]
+for n, a in enumerate(middle):
+    a[n] = n
 assert all(a == n for n, a in enumerate(scalars))
 assert all((a == n).all() for n, a in enumerate(pages))
-del scalars[::2], pages[::3]
+assert all(a[n] == n == a.sum() for n, a in enumerate(middle[:50]))
+assert not any(owner(a).segment.descriptor is None for a in (*scalars, *pages, *middle))
+del scalars[::2], pages[::3], middle[::2]
+assert all(a[2 * n + 1] == 2 * n + 1 for n, a in enumerate(middle))
 more = [full((), -n) for n in range(50_000)]
 assert all(a == 2 * n + 1 for n, a in enumerate(scalars))
 assert all(a == -n for n, a in enumerate(more))
@@ -365,6 +515,7 @@ def test_nothing_stays_of_many_large_arrays():
 import os
 from pathlib import Path
 from sharedarray.memory.cache import release_cache
+from sharedarray.memory.segment import PAGE_NBYTES, Segment
 from sharedarray.memory.creation import empty, zeros
 def state():
     release_cache()

@@ -66,8 +66,11 @@ def n_missing_pages(a):
     segment = registry.owner(a).segment
     if missing and segment.descriptor is not None:
         # mincore does not count the pages that posix_fallocate has made until they are touched.
-        had = os.fstat(segment.descriptor).st_blocks * 512
-        missing = max(0, segment.nbytes - had) // mmap.PAGESIZE
+        n_blocks = os.fstat(segment.descriptor).st_blocks
+        block = registry.owner(a)
+        touched = block[:: mmap.PAGESIZE].sum(), block[-1:].sum()
+        assert len(touched) == 2
+        missing = (os.fstat(segment.descriptor).st_blocks - n_blocks) * 512 // mmap.PAGESIZE
     return missing
 
 

@@ -89,12 +89,11 @@ def test_descriptor_goes_with_the_segment():
     assert n_counted - len(segment._with_descriptor) == 5
 
 
-def test_small_segment_has_no_descriptor():
-    before = memfds()
-    made = Segment(MIB - 16)  # with what it notes about its block still less than a mebibyte
-    assert memfds() == before
-    assert made.nbytes == MIB - 16
-    assert made.descriptor is None
+@pytest.mark.parametrize("nbytes", [1, 64 << 10, MIB - 16])
+def test_segment_of_any_size_has_a_descriptor(nbytes):
+    made, descriptor = new_memfd(nbytes)
+    assert os.fstat(descriptor).st_size == total_nbytes(nbytes, nbytes)
+    assert made.nbytes == nbytes
 
 
 def refuse_with(code, calls):
@@ -189,6 +188,19 @@ del made, segment
 print(first, second, count())
 """
     assert run_python(code, shell_limits="ulimit -n 64").split() == ["32", "32", "0"]
+
+
+def test_slabs_have_up_to_three_quarters_of_the_descriptors():
+    code = """
+from sharedarray.memory.segment import Segment, is_short_of_descriptors
+said = [is_short_of_descriptors()]
+made = [Segment(1 << 20) for _ in range(40)]
+said.append(is_short_of_descriptors())
+made += [Segment(1 << 20, 64) for _ in range(40)]
+print(*said, PER * sum(each.descriptor is not None for each in made))
+"""
+    code = f"PER = {PER_SEGMENT}{code}"
+    assert run_python(code, shell_limits="ulimit -n 64").split() == ["False", "True", "48"]
 
 
 def test_limit_on_the_size_of_files_is_none_on_arrays():
