@@ -238,8 +238,7 @@ class Segment:
             raise MemoryError(f"{missing} bytes are more than the machine has to spare")
         if self.descriptor is None:
             # Reading a shared page is enough to have it made.
-            self.bytes[start : start + nbytes : PAGE_NBYTES].max(initial=0)
-            self.bytes[start + nbytes - 1 : start + nbytes].max(initial=0)
+            self.bytes[start : start + nbytes + PAGE_NBYTES - 1 : PAGE_NBYTES].max(initial=0)
             return
         try:
             os.posix_fallocate(self.descriptor, start, max(nbytes, 1))
@@ -251,9 +250,7 @@ class Segment:
         self, start: int, stop: int, page: int = PAGE_NBYTES, remove: int | None = _MADV_REMOVE
     ) -> None:
         """Give the pages from `start`, where one begins, back to the kernel: zero from then on."""
-        if start >= stop:
-            return
-        if remove is not None:
+        if remove is not None and start < stop:
             try:
                 self._mapping.madvise(remove, start, -(-(stop - start) // page) * page)
                 return
@@ -341,7 +338,7 @@ def _map_shared(descriptor: int, nbytes: int) -> mmap.mmap:
 def _sealed_memfd(nbytes: int, name: str, step: int) -> Descriptor | None:
     """Return a memfd of that size, through which other processes can attach; None if refused."""
     is_slab = 2 * step <= nbytes
-    if not _is_below(_SHARE_OF_SLABS if is_slab else _SHARE):
+    if not has_descriptor_to_spare(_SHARE_OF_SLABS if is_slab else _SHARE):
         return None
     try:
         descriptor = _memfd(name)
@@ -380,23 +377,17 @@ def placed_length(descriptor: int, nbytes: int) -> int:
     return nbytes
 
 
-def has_descriptor_to_spare() -> bool:
-    """Return whether segments use less than half of the descriptors that this process may have."""
-    return _is_below(_SHARE)
+def has_descriptor_to_spare(share: float = _SHARE) -> bool:
+    """Return whether segments use less than a share of the descriptors that a process may have."""
+    if resource is None:
+        return False
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft == resource.RLIM_INFINITY or _PER_SEGMENT * len(_with_descriptor) < soft * share
 
 
 def is_short_of_descriptors() -> bool:
     """Return whether a segment of one block would get no descriptor, where a slab may have one."""
-    return hasattr(os, "memfd_create") and resource is not None and not _is_below(_SHARE)
-
-
-def _is_below(share: float) -> bool:
-    if resource is None:
-        return False
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft == resource.RLIM_INFINITY or _PER_SEGMENT * len(_with_descriptor) < int(
-        soft * share
-    )
+    return hasattr(os, "memfd_create") and resource is not None and not has_descriptor_to_spare()
 
 
 def _memfd(name: str) -> Descriptor:
