@@ -396,3 +396,14 @@ def test_import_on_a_platform_without_resource_and_affinity():
     )
 
     assert "open files" in done.stdout
+
+
+def test_host_id_is_the_same_in_every_process_that_proc_shows():
+    code = "from sharedarray.machine import host_id; print(host_id())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == machine.host_id() != ""
+
+
+def test_host_id_is_unknown_where_the_kernel_does_not_say(monkeypatch):
+    monkeypatch.setattr(machine, "_read", lambda path: "")
+    assert machine.host_id.__wrapped__() == ""

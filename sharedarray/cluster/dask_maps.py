@@ -61,9 +61,9 @@ class DaskBackend(TaskBackend):
     pool is made: wait for them first (``client.wait_for_workers``). Items are sent as claims, which
     grow while the items prove short. The function is pickled once, by cloudpickle, and loaded once
     by each Dask worker. SharedArrays in it and in the items are the same memory in workers on this
-    machine, and copies elsewhere, which are shared there; results come back with their data. Times
-    that `trace` sees are of the worker's clock. Of the caller's context variables ``np.errstate``
-    alone reaches the workers. A map within an item runs in the item.
+    machine, else the map fails, and copies elsewhere, which are shared there; results come back
+    with their data. Times that `trace` sees are of the worker's clock. Of the caller's context
+    variables ``np.errstate`` alone reaches the workers. A map within an item runs in the item.
 
     A result that lay in a worker that was just lost is computed again when Dask gives up fetching
     it, after ``distributed.comm.timeouts.connect`` (30 s) at most.

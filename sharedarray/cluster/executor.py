@@ -44,10 +44,10 @@ class ExecutorBackend(TaskBackend):
     -----
     The function is pickled once, by cloudpickle where it is installed, sent with each claim and
     unpickled once in a process; what is large in it should be a SharedArray, of which a process on
-    this machine gets the memory and one elsewhere a copy. Items are sent as claims, which grow
-    while the items prove short. Where a pool is not told its `np`, it is the executor's own number
-    of workers, else `cpu_count`. Of the caller's context variables ``np.errstate`` alone reaches
-    another process.
+    this machine gets the memory, or fails the map, and one elsewhere a copy. Items are sent as
+    claims, which grow while the items prove short. Where a pool is not told its `np`, it is the
+    executor's own number of workers, else `cpu_count`. Of the caller's context variables
+    ``np.errstate`` alone reaches another process.
 
     `critical` and `ordered` raise NotImplementedError, except on a `ThreadPoolExecutor`. A map
     within an item runs in the item. When a map fails, times out or is interrupted, claims that

@@ -6,7 +6,9 @@ r"""A map in processes that have inherited nothing from the coordinator.
     SentClaim  --run_claim--> the worker of that rank --> report (bytes)
 
 Guarantees
-    `run_claim` raises nothing: what an item raises, and what does not pickle, is reported. A rank
+    `run_claim` raises nothing: what an item raises, and what does not pickle, is reported. Shared
+    arrays are the coordinator's own memory in every process of its machine, else the claim fails:
+    what is written to a copy would be lost. Processes of other machines ask for the data. A rank
     is one worker at a time; what it has stored in `local` it finds again in the same process.
 
 Assumptions
@@ -31,6 +33,7 @@ import numpy as np
 from sharedarray import config
 from sharedarray.cluster.shipping import dumps, loads
 from sharedarray.errors import SharedArrayUnpickleError
+from sharedarray.machine import host_id
 from sharedarray.memory.pickling import REFERENCE, RESULT
 from sharedarray.workers.crew import Report
 from sharedarray.workers.process import flush_streams
@@ -91,6 +94,7 @@ class RemoteMap(WorkerMap):
         self.n_workers = call.n_workers
         self.token = token
         self.mode = mode
+        self.host = host_id()
         pool = copy(call.pool)
         pool.trace = None  # is called in the coordinator
         func, self.has_pool = dumps(call.func, mode, call.pool)
@@ -185,8 +189,8 @@ def run_claim(remote: RemoteMap, sent: SentClaim) -> bytes | None:
     Returns
     -------
     bytes or None
-        The pickle of the report; empty where the map has been stopped. None where shared memory
-        cannot be reached from here, so that its data has to be sent.
+        The pickle of the report; empty where the map has been stopped. None on another machine
+        than the coordinator's, which cannot reach its shared memory: the data has to be sent.
     """
     pid = os.getpid()
     report: Report | None
@@ -194,7 +198,7 @@ def run_claim(remote: RemoteMap, sent: SentClaim) -> bytes | None:
         report = remote.report(sent)
         return b"" if report is None else _packed(report)
     except SharedArrayUnpickleError as error:
-        if remote.mode == REFERENCE:
+        if remote.mode == REFERENCE and remote.host != host_id():
             return None
         return _packed(Failure(error, text_of_traceback(error)))
     # Unpickling runs any code of the function and the items.

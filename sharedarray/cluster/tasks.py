@@ -9,8 +9,8 @@ r"""Workers of a map that are tasks of the caller's engine: an executor, a clust
 Guarantees
     A rank has one task at a time: of two items that run at the same time, each has a rank of its
     own. A task that ends without a report is a WorkerDied, or the engine's own exception. Where a
-    worker cannot reach shared memory, its claim is sent again with the data, and so are all later
-    ones of that rank.
+    worker of another machine cannot reach shared memory, its claim is sent again with the data, and
+    so are all later ones of that rank; where one of this machine cannot, the map fails.
 
 Assumptions
     The engine calls back when a task has ended, whatever has ended it. It belongs to the caller
@@ -175,7 +175,7 @@ class RemoteCrew(TaskCrew):
         super().__init__(call)
         self.token = uuid.uuid4().hex
         self._schedule = schedule
-        self._modes: dict[int, str] = {}  # of ranks that cannot reach shared memory
+        self._modes: dict[int, str] = {}  # of ranks on other machines
         self._maps: dict[str, RemoteMap] = {}
 
     def _submit(self, remote: RemoteMap, sent: SentClaim, claim: Claim) -> Any:

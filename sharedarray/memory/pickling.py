@@ -8,14 +8,16 @@
     TREE       a reference, if the coordinator has it or it   the coordinator of forked workers
                has a name; else a reference and a descriptor
                beside the pickle; data, if it is small
-    VALUE      data                                           workers that may be elsewhere
+    VALUE      data, and a reference that a process of this   workers that may be elsewhere
+               machine must be able to resolve
     RESULT     a reference, if the coordinator has made it;   the coordinator of such workers
                else data
 
 Guarantees
     Data come with a reference: a process that has the memory mapped loads the array itself, not a
-    copy. An array that comes with a descriptor is adopted, not copied, and its sender does not use
-    the memory again.
+    copy. In mode VALUE, every process of its machine does, or raises: what it wrote to a copy would
+    be lost. An array that comes with a descriptor is adopted, not copied, and its sender does not
+    use the memory again.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import numpy as np
 from sharedarray import forks
 from sharedarray.descriptor import Descriptor
 from sharedarray.errors import SharedArrayUnpickleError
+from sharedarray.machine import host_id
 from sharedarray.memory import conversion, references, registry
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.segment import has_descriptor_to_spare
@@ -114,7 +117,10 @@ def reduced(a: SharedArray, mode: str, descriptors: list[int]) -> Any:
         segment.is_seen[0] = 1  # not to be used again by this process
         descriptors.append(descriptor)
         return _adopted, (found, len(descriptors) - 1)
-    return _found_or_copied, (found, a.view(np.ndarray).copy(order="K"))
+    data = a.view(np.ndarray).copy(order="K")
+    if mode == VALUE:
+        return _found_or_sent, (found, data, host_id())
+    return _found_or_copied, (found, data)
 
 
 @lru_cache(maxsize=1)
@@ -134,6 +140,13 @@ def _found_or_copied(found: tuple[Any, ...], data: np.ndarray) -> SharedArray:
     a = conversion.array(data)
     a.flags.writeable = found[-2]
     return a
+
+
+def _found_or_sent(found: tuple[Any, ...], data: np.ndarray, host: str) -> SharedArray:
+    """Return the array itself on the machine of its memory, a new one with its data elsewhere."""
+    if host == host_id():  # what is written to a copy would be lost
+        return references.resolve(SharedArray, found)
+    return _found_or_copied(found, data)
 
 
 def _adopted(found: tuple[Any, ...], position: int) -> SharedArray:

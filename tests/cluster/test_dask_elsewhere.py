@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 import sharedarray
+from sharedarray import SharedArrayUnpickleError, WorkerException
 from tests.cluster.engines import client, cluster, cluster_pool, dask_cluster, wait_until  # noqa: F401
 
 
@@ -16,27 +19,41 @@ def pool(cluster_pool):  # noqa: F811
 @pytest.fixture
 def elsewhere(client):  # noqa: F811
     """Let one worker reach no other's memory, as if it was on another machine."""
+    with cut_off(client, "another machine") as address:
+        yield address
+
+
+@contextmanager
+def cut_off(client, host):  # noqa: F811
+    """Let one worker reach no other's memory, and be on a machine of that name if it is given."""
     client.wait_for_workers(2)
     address = sorted(client.scheduler_info(n_workers=-1)["workers"])[1]
 
     def cut():
-        from sharedarray.memory import references
+        from sharedarray.cluster import remote
+        from sharedarray.memory import pickling, references
 
-        references.connected = references.attach
+        references.connected = references.attach, remote.host_id
+        if host is not None:
+            remote.host_id = pickling.host_id = lambda: host
 
         def attach(*args):
-            raise references.Unreachable("it is on another machine")
+            raise references.Unreachable("it is cut off")
 
         references.attach = attach
 
     def connect():
-        from sharedarray.memory import references
+        from sharedarray.cluster import remote
+        from sharedarray.memory import pickling, references
 
-        references.attach = references.connected
+        references.attach, remote.host_id = references.connected
+        pickling.host_id = remote.host_id
 
     client.run(cut, workers=[address])
-    yield address
-    client.run(connect, workers=[address])
+    try:
+        yield address
+    finally:
+        client.run(connect, workers=[address])
 
 
 def test_arrays_go_elsewhere_with_their_data(pool, elsewhere):
@@ -59,6 +76,17 @@ def test_arrays_go_elsewhere_with_their_data(pool, elsewhere):
     assert {result[1:4] for result in found} == {expected}
     assert b[1] == 2  # by the worker of this machine
     assert all((result[4] == [0, 2, 0, 0]).all() for result in found)
+
+
+def test_worker_of_this_machine_that_cannot_reach_an_array_fails_the_map(pool, client):  # noqa: F811
+    a = sharedarray.zeros(12)
+
+    def write(i):
+        a[i] = 7
+
+    with cut_off(client, None), pytest.raises(WorkerException, match="it is cut off") as caught:
+        pool.map(write, range(12), chunksize=1)
+    assert type(caught.value.__cause__) is SharedArrayUnpickleError
 
 
 def test_dask_itself_sends_arrays_with_their_data(client, elsewhere):  # noqa: F811

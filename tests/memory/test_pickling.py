@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharedarray import forks
+from sharedarray.errors import SharedArrayUnpickleError
 from sharedarray.memory import pickling, references, registry
 from sharedarray.memory.array import SharedArray
 from sharedarray.memory.creation import array, empty, zeros
@@ -198,7 +199,7 @@ REFERENCE, TREE, VALUE, RESULT = pickling.REFERENCE, pickling.TREE, pickling.VAL
     [
         (REFERENCE, "load", "load", "load", "load"),
         (TREE, "_found_or_copied", "_adopted", "load", "load"),
-        (VALUE, "_found_or_copied", "_found_or_copied", "_found_or_copied", "_found_or_copied"),
+        (VALUE, "_found_or_sent", "_found_or_sent", "_found_or_sent", "_found_or_sent"),
         (RESULT, "_found_or_copied", "_found_or_copied", "_found_or_copied", "load"),
     ],
 )
@@ -216,6 +217,22 @@ def test_mode_says_how_an_array_is_pickled(mode, small, large, named, inherited,
     assert way(b) == named
     monkeypatch.setattr(forks, "process_token", lambda: b"of a child")
     assert way(a) == inherited
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_data_for_other_machines_are_not_loaded_on_this_one(is_elsewhere, monkeypatch):
+    a = zeros(3)
+    file = io.BytesIO()
+    pickling.Pickler(file, VALUE).dump(a)
+    assert registry.owner(pickle.loads(file.getvalue())) is registry.owner(a)
+    if is_elsewhere:
+        monkeypatch.setattr(pickling, "host_id", lambda: "another one")
+    del a
+    if is_elsewhere:
+        assert pickle.loads(file.getvalue()).tolist() == [0, 0, 0]
+    else:
+        with pytest.raises(SharedArrayUnpickleError, match="freed"):
+            pickle.loads(file.getvalue())
 
 
 def test_plain_arrays_are_pickled_as_ever_in_any_mode():
