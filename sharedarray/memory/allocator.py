@@ -104,13 +104,21 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
     """
     # Read before the memory is taken: after a fork from here on it is not recycled.
     generation = forks.generation()
-    place: Slab | Slot | None
+    place: Slab | Slot | None = None
     if nbytes <= SLAB_MAX_NBYTES:
         exponent = max(nbytes - 1, MIN_BLOCK_NBYTES - 1).bit_length()
         place, offset, used = _size_classes[exponent - _MIN_EXPONENT].take()
         segment = place.segment
     else:
-        place, segment, offset, used = _take_large(nbytes)
+        own = None if nbytes < OWN_SEGMENT_MIN_NBYTES else _take_segment(nbytes)
+        if own is not None:
+            segment, offset, used = own, 0, not own.is_fresh
+        else:
+            try:
+                place = _size_classes[(nbytes - 1).bit_length() - _MIN_EXPONENT].take_slot(nbytes)
+                segment, offset, used = place.slab.segment, place.offset, not place.is_fresh
+            except MemoryError:  # little address space: a slab is much longer than the block
+                segment, offset, used = _new_segment(nbytes), 0, False
     if zeroed and used:
         fill(segment.bytes[offset : offset + nbytes], 0)
 
@@ -124,22 +132,17 @@ def _size_class(nbytes: int) -> SizeClass:
     return _size_classes[exponent - MIN_BLOCK_NBYTES.bit_length() + 1]
 
 
-def _take_large(nbytes: int) -> tuple[Slot | None, Segment, int, bool]:
-    """Return place, segment and offset of a block, and whether it may be other than zero."""
-    is_own = nbytes >= OWN_SEGMENT_MIN_NBYTES
-    if is_own:
-        segment = cache.take(nbytes, Segment)
-        if segment is not None:
-            return None, segment, 0, True
-        _make_room(nbytes)
-        is_own = nbytes > 1 << _MAX_EXPONENT or not is_short_of_descriptors()
-    if not is_own:
-        try:
-            slot, used = _size_classes[(nbytes - 1).bit_length() - _MIN_EXPONENT].take_slot(nbytes)
-            return slot, slot.slab.segment, slot.offset, used
-        except MemoryError:  # little address space: a slab is much longer than the block
-            pass
-    return None, _new_segment(nbytes), 0, False
+def _take_segment(nbytes: int) -> Segment | None:
+    """Return a segment for a large block, None where descriptors are scarce."""
+    segment = cache.take(nbytes, Segment)
+    if segment is not None:
+        return segment
+    check_size(nbytes)
+    if nbytes > ASK_NBYTES and nbytes > (available_memory() or nbytes):
+        cache.release_cache()  # a memfd is made even where there is no memory for it
+    if is_short_of_descriptors() and nbytes <= 1 << _MAX_EXPONENT:
+        return None
+    return _new_segment(nbytes)
 
 
 def new_block(
@@ -160,13 +163,6 @@ def new_block(
     return block
 
 
-def _make_room(nbytes: int) -> None:
-    """Check a size; empty the cache where memory is scarce, as a memfd is made without any."""
-    check_size(nbytes)
-    if nbytes > ASK_NBYTES and nbytes > (available_memory() or nbytes):
-        cache.release_cache()
-
-
 def _new_segment(nbytes: int) -> Segment:
     """Return a new registered segment; where memory is scarce, the cache is emptied first."""
     try:
@@ -183,7 +179,7 @@ def _released(
     unseen_since: Callable[[int], bool] = forks.unseen_since,
     process_token: Callable[[], int] = forks.process_token,
     keep: Callable[[cache.Kept], None] = cache.keep,
-    kind_of_slabs: type[Slab] = Slab,
+    kind_of_slots: type[Slot] = Slot,
 ) -> None:
     """Free the bytes of a block that has died."""
     # The functions are arguments, because blocks may die after the module's globals have, at the
@@ -192,23 +188,28 @@ def _released(
     leases = segment.leases
     if leases.get(lease.offset) is lease:  # or `reach.adopt` has taken its place already
         del leases[lease.offset]
-    # Inherited blocks live on in the parent, those that other processes see in these.
     position = lease.offset // segment.step
-    if segment.id[0] == process_token() and not segment.is_seen[position]:
+    # By processes that go on to use it; one that comes later is noticed when it is taken again.
+    is_seen = segment.is_seen[position]
+    # Inherited blocks live on in the parent, those that other processes see in these.
+    if not is_seen and segment.id[0] == process_token():
         segment.serials[position] = 0
     place = lease.place
     # In a forked child, false for every inherited block: nothing goes into inherited slabs.
     is_unseen = unseen_since(lease.generation)
-    if isinstance(place, kind_of_slabs):
+    if place is None:
+        if is_unseen and not is_seen:
+            keep(segment)
+    elif isinstance(place, kind_of_slots):
+        if is_unseen and not is_seen:
+            keep(place)
+        elif not leases:
+            place.slab.home.emptied(place.slab)
+    else:
         if is_unseen:
             place.home.give_back(place, lease.offset)
         if not leases:
             place.home.emptied(place)
-        return
-    if is_unseen and not segment.is_seen[position]:
-        keep(segment if place is None else place)
-    elif place is not None and not leases:
-        place.slab.home.emptied(place.slab)
 
 
 def _forget_inherited() -> None:

@@ -119,8 +119,10 @@ def keep(
         return
     memory.is_fresh = False
     kept[memory] = True
+    if len(kept) == 1:  # mostly: an array that is made again and again
+        return
     oldest_first = list(kept)
-    nbytes = sum(m.nbytes for m in oldest_first)
+    nbytes = sum([m.nbytes for m in oldest_first])
     for oldest in oldest_first:
         if nbytes <= limit() and len(kept) <= max_segments:
             return

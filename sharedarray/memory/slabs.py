@@ -109,19 +109,19 @@ class SizeClass:
             if slab.recycled:
                 self.with_room[slab] = None
 
-    def take_slot(self, nbytes: int) -> tuple[Slot, bool]:
-        """Return a slot for a block of `nbytes` bytes, and whether that may be other than zero."""
+    def take_slot(self, nbytes: int) -> Slot:
+        """Return a slot for a block of `nbytes` bytes, which is zero if the slot is fresh."""
         slot = cache.take(self.nbytes, Slot)
         if slot is None:
             slab, offset, _ = self.take()
             slot = Slot(slab, offset)
             slot.touched = nbytes
-            return slot, False
+            return slot
         if slot.touched > nbytes + nbytes // 8:
             slot.shorten(nbytes)
         elif slot.touched < nbytes:
             slot.touched = nbytes
-        return slot, True
+        return slot
 
     def _new_slab(self) -> Slab:
         slabs = [slab for reference in self.slabs if (slab := reference()) is not None]

@@ -249,7 +249,7 @@ import sharedarray
 from tests.memory.elsewhere import Program
 from tests.memory.support import in_child
 arrays = [sharedarray.full(1 << 17, n) for n in range(10)]
-os.memfd_create = None
+del os.memfd_create
 arrays += [sharedarray.full(1 << 17, n) for n in range(10, 20)]
 with Program() as program:
     program.run("import pickle")
@@ -303,7 +303,7 @@ def test_dead_array_gets_no_mark():
     assert segment.is_seen[0] == 0
 
 
-@pytest.mark.parametrize("nbytes", [100, 3 << 20])
+@pytest.mark.parametrize("nbytes", [100, 312 << 10, 3 << 20])
 def test_place_that_was_marked_after_it_was_freed_is_not_used_again(nbytes):
     # 1. the other looks: alive; 2. the owner frees; 3. the other sets the mark.
     block = allocate(nbytes)
