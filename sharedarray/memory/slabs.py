@@ -18,6 +18,8 @@ Guarantees
 
 Assumptions
 -----------
+* Blocks that forked children or unrelated processes have seen are few: their bytes are lost until
+  their slab dies, since no process tells another that it has let go of an array.
 * As in `allocator`: no lock, each step is one operation on a list or dict.
 """
 

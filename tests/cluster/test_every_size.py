@@ -84,6 +84,16 @@ def of_loky():
 
 
 @contextmanager
+def of_joblib():
+    joblib = pytest.importorskip("joblib")
+    reusable = pytest.importorskip("joblib.externals.loky.reusable_executor")
+    with joblib.Parallel(n_jobs=2) as parallel:
+        parallel(joblib.delayed(abs)(i) for i in range(4))
+        yield lambda a: parallel([joblib.delayed(use)(a)])[0]
+    reusable.get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
 def on_an_executor():
     with process_executor(1) as executor:
         pool = MapReduce(ExecutorBackend(executor))
@@ -115,6 +125,7 @@ ENGINES = {
     "multiprocessing.Pool, fork": lambda folder: pool_of("fork"),
     "multiprocessing.Pool, spawn": lambda folder: pool_of("spawn"),
     "loky": lambda folder: of_loky(),
+    "joblib": lambda folder: of_joblib(),
     "ExecutorBackend": lambda folder: on_an_executor(),
     "DaskBackend": on_dask,
 }
