@@ -397,8 +397,13 @@ def test_child_frees_an_inherited_slab_with_its_last_block():
 # at the same time
 
 
-def test_threads_allocate_and_free_at_the_same_time():
-    n_threads, n_rounds = 4, 1500
+@pytest.mark.parametrize(
+    ("n_rounds", "nbytes_of"),
+    [(1500, lambda n: 8 << (n % 12)), (200, lambda n: 70_000 + n % 4 * 80_000)],
+    ids=["small", "middle"],
+)
+def test_threads_allocate_and_free_at_the_same_time(n_rounds, nbytes_of):
+    n_threads = 4
     start = threading.Barrier(n_threads)
     wrong = []
 
@@ -406,7 +411,7 @@ def test_threads_allocate_and_free_at_the_same_time():
         start.wait()
         live = []
         for number in range(n_rounds):
-            block = allocate(8 << (number % 12), zeroed=True)
+            block = allocate(nbytes_of(number), zeroed=True)
             if block.any():
                 wrong.append((rank, number, "not zero"))
             block[:] = rank + 1

@@ -14,8 +14,8 @@ from sharedarray.memory.creation import arange, array, empty, full, zeros
 from tests.memory.elsewhere import Program, facts
 from tests.memory.support import Child, assert_same_memory, in_child, run_python
 
-SMALL, LARGE = 12, 1 << 18
-SIZES = pytest.mark.parametrize("n", [SMALL, LARGE])  # in a slab; in a segment of its own
+SMALL, MIDDLE, LARGE = 12, 40_000, 1 << 18
+SIZES = pytest.mark.parametrize("n", [SMALL, MIDDLE, LARGE])  # slab; slot of a slab; segment
 
 
 @pytest.fixture(scope="module")

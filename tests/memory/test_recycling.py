@@ -13,8 +13,8 @@ from sharedarray import MapReduce, WorkerDied, WorkerException, forks
 from sharedarray.memory import allocator, cache, registry
 from tests.memory.support import Child, in_child
 
-SMALL, LARGE = 12, 1 << 18
-SIZES = pytest.mark.parametrize("n", [SMALL, LARGE])  # from a slab; from the cache
+SMALL, MIDDLE, LARGE = 12, 40_000, 1 << 18
+SIZES = pytest.mark.parametrize("n", [SMALL, MIDDLE, LARGE])  # slab; slot of a slab; segment
 
 
 @pytest.fixture(autouse=True)
@@ -318,7 +318,7 @@ def test_process_has_offspring_from_its_first_fork_on():
 # what is in it
 
 
-@pytest.mark.parametrize("n", [SMALL, LARGE, (1 << 18) - 1000])
+@pytest.mark.parametrize("n", [SMALL, MIDDLE, LARGE, (1 << 18) - 1000])
 @pytest.mark.parametrize("dtype", ["f8", "u1", "M8[s]", "S3"])
 def test_zeros_are_zeros_on_memory_that_workers_have_written(n, dtype):
     def place_of_written():
