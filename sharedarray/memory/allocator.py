@@ -116,7 +116,7 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
         else:
             try:
                 place = _size_classes[(nbytes - 1).bit_length() - _MIN_EXPONENT].take_slot(nbytes)
-                segment, offset, used = place.slab.segment, place.offset, not place.is_fresh
+                segment, offset, used = place.segment, place.offset, not place.is_fresh
             except MemoryError:  # little address space: a slab is much longer than the block
                 segment, offset, used = _new_segment(nbytes), 0, False
     if zeroed and used:

@@ -114,7 +114,8 @@ def keep(
 ) -> None:
     """Keep memory that no array is on, and let the oldest go where that is too much."""
     # What it uses comes as arguments, see `allocator._released`.
-    if memory.nbytes > limit():
+    most = limit()
+    if memory.nbytes > most:
         memory.let_go()
         return
     memory.is_fresh = False
@@ -124,7 +125,7 @@ def keep(
     oldest_first = list(kept)
     nbytes = sum([m.nbytes for m in oldest_first])
     for oldest in oldest_first:
-        if nbytes <= limit() and len(kept) <= max_segments:
+        if nbytes <= most and len(kept) <= max_segments:
             return
         if kept.pop(oldest, False):
             oldest.let_go()

@@ -119,10 +119,8 @@ class SizeClass:
             slot = Slot(slab, offset)
             slot.touched = nbytes
             return slot
-        if slot.touched > nbytes + nbytes // 8:
-            slot.shorten(nbytes)
-        elif slot.touched < nbytes:
-            slot.touched = nbytes
+        if slot.touched != nbytes:
+            slot.fit(nbytes)
         return slot
 
     def _new_slab(self) -> Slab:
@@ -180,21 +178,24 @@ class Slot:
         How many of its bytes may have pages.
     """
 
-    __slots__ = ("is_fresh", "is_seen", "nbytes", "offset", "slab", "touched")
+    __slots__ = ("is_fresh", "is_seen", "nbytes", "offset", "segment", "slab", "touched")
 
     def __init__(self, slab: Slab, offset: int) -> None:
         self.slab = slab
+        self.segment = slab.segment
         self.offset = offset
         self.nbytes = slab.home.nbytes
         self.is_fresh = True
         position = offset // self.nbytes
-        self.is_seen = slab.segment.is_seen[position : position + 1]
+        self.is_seen = self.segment.is_seen[position : position + 1]
         self.touched = 0
 
-    def shorten(self, nbytes: int) -> None:
-        """Give the pages that an array of `nbytes` bytes does not use back to the kernel."""
-        self._clear(-(-nbytes // PAGE_NBYTES) * PAGE_NBYTES, self.touched)
-        self.touched = nbytes
+    def fit(self, nbytes: int) -> None:
+        """Note how long the next array is; pages that a much longer one had go to the kernel."""
+        if self.touched > nbytes + nbytes // 8:
+            self._clear(-(-nbytes // PAGE_NBYTES) * PAGE_NBYTES, self.touched)
+            self.touched = nbytes
+        self.touched = max(self.touched, nbytes)
 
     def let_go(self) -> None:
         """Give the pages back to the kernel, and the place to the slab, for good."""
@@ -202,8 +203,8 @@ class Slot:
         if not self.is_seen[0]:  # by a process that goes on to use it
             self._clear(0, self.touched)
             home.give_back(self.slab, self.offset)
-        if not self.slab.segment.leases:
+        if not self.segment.leases:
             home.emptied(self.slab)
 
     def _clear(self, start: int, stop: int) -> None:
-        self.slab.segment.clear(self.offset + start, self.offset + stop)
+        self.segment.clear(self.offset + start, self.offset + stop)

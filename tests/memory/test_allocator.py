@@ -258,6 +258,7 @@ def test_middle_block_without_a_slab_has_a_segment_of_its_own(monkeypatch):
 
 
 def test_large_blocks_share_slabs_where_descriptors_are_scarce(monkeypatch):
+    gc.collect()  # what an earlier test has left in a cycle must not go in between
     n_with = len(segment._with_descriptor) * segment._PER_SEGMENT
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (2 * n_with + 32, 1 << 20))
     blocks = [allocate(3 << 20) for _ in range(60)]
@@ -265,7 +266,9 @@ def test_large_blocks_share_slabs_where_descriptors_are_scarce(monkeypatch):
         block[:: 1 << 19] = number
     assert all(block[0] == block[-1 << 19] == n for n, block in enumerate(blocks))
     assert all(block.segment.descriptor is not None for block in blocks)
-    assert len({block.segment.id for block in blocks}) == 8 // segment._PER_SEGMENT * 2 + 3
+    in_slabs = [block.segment.id for block in blocks if block.segment.step < block.segment.nbytes]
+    assert len(in_slabs) >= 60 - 16
+    assert len(set(in_slabs)) == 3
     del blocks, block
     release_cache()
 
