@@ -92,6 +92,7 @@ from sharedarray.memory.creation import (
     zeros_like,
 )
 from sharedarray.memory.named import list_named, unlink
+from sharedarray.picklemode import pickling
 from sharedarray.workers.backend import ProcessBackend, SerialBackend, ThreadBackend
 from sharedarray.workers.mapreduce import MapReduce, MapReduceByThread
 
@@ -184,6 +185,7 @@ __all__ = [
     "ones_like",
     "partition",
     "percentile",
+    "pickling",
     "prod",
     "ptp",
     "quantile",

@@ -22,7 +22,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from sharedarray import machine
+from sharedarray import machine, picklemode
 
 __all__ = [
     "config_facts",
@@ -258,6 +258,7 @@ def config_facts() -> dict[str, str]:
     'off'
     """
     count, source = worker_count_source()
+    mode, mode_source = picklemode.setting()
     facts = {
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "NumPy": np.__version__,
@@ -268,6 +269,7 @@ def config_facts() -> dict[str, str]:
         "shared huge pages": machine.shared_huge_pages(),
         "open files": machine.open_files(),
         "memory maps": machine.memory_maps(),
+        "pickling": f"by {mode} (from {mode_source})",
         "debug mode": "on" if get_debug() else "off",
     }
     if facts["shared huge pages"] in ("never", "deny"):

@@ -41,6 +41,7 @@ COLUMN = (
         "sharedarray.machine",
         "sharedarray.forks",
         "sharedarray.descriptor",
+        "sharedarray.picklemode",
         "sharedarray.lazy",
     ),
     ("sharedarray_ops",),

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from sharedarray import picklemode
 from sharedarray.memory import named, pages, references
 from sharedarray.memory.allocator import allocate
 from sharedarray.memory.cache import release_cache
@@ -36,10 +37,13 @@ __all__ = [
     "ZEROED",
     "SharedArray",
     "demoted",
+    "from_data",
     "implements",
     "layout",
+    "load",
     "new_array",
     "refuse_objects",
+    "with_data",
 ]
 
 # What runs in place of NumPy's functions and ndarray's methods when they are given a SharedArray.
@@ -274,6 +278,8 @@ class SharedArray(np.ndarray):
         reference = references.reference_to(self)
         if reference is None:
             return self.view(np.ndarray).copy().__reduce_ex__(protocol)
+        if picklemode.is_by_value():
+            return with_data(self)
         return load, reference
 
 
@@ -382,6 +388,19 @@ def load(*reference: Any) -> SharedArray:
         If this process cannot reach the memory, or the reference is malformed.
     """
     return references.resolve(SharedArray, reference)
+
+
+def with_data(a: SharedArray) -> tuple[Any, ...]:
+    """Return what ``__reduce__`` does for a pickle that holds the data."""
+    # As a plain array, which pickles without a copy, and out of band where the pickler asks for it.
+    return from_data, (a.view(np.ndarray), a.flags.writeable)
+
+
+def from_data(data: np.ndarray, writeable: bool) -> SharedArray:
+    """Return a new shared array with the data of a pickle."""
+    array = new_array(layout(np.empty_like, data), data)
+    array.flags.writeable = writeable
+    return array
 
 
 def _behaves_as_ndarray(cls: type) -> bool:

@@ -54,8 +54,8 @@ _Origin = tuple[int, int, int, int]
 
 _ADVICE = (
     "The pickle of a SharedArray refers to its memory and holds no data; keep the array, and the "
-    "process that pickled it, alive until the pickle is loaded, or send np.asarray(a) or a private "
-    "copy (a.copy()) instead, which pickle with their data."
+    "process that pickled it, alive until the pickle is loaded, or pickle the data instead: within "
+    'sharedarray.pickling("value"), or of np.asarray(a) or a private copy (a.copy()).'
 )
 # What dtype.str is without Python objects; np.dtype takes other text, too ("f8,f8", "O").
 _PLAIN_DTYPE = r"[<>|=][?biufcmMSUV]\d{1,10}(\[\d{0,10}[A-Za-z]{1,2}\])?"
@@ -208,6 +208,8 @@ def dtype_spec(dtype: np.dtype[Any]) -> Any:
     titles, itemsize, aligned, is_record)`` of a structured dtype; the dtype itself if these do not
     describe it, as one of another package.
     """
+    if dtype.isbuiltin == 1 and dtype.kind in "biufc":  # nearly all; saves 2 us of 7
+        return dtype.str
     spec: Any
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
