@@ -72,7 +72,9 @@ def generation() -> int:
 
 def unseen_since(generation: int) -> bool:
     """Return whether no process lives that was forked since `generation` was read, or is now."""
-    if _ongoing or _last_foreign > generation:
+    # At the interpreter's end an array may die after the globals of this module have become None,
+    # as those of a ``__main__`` that dill still refers to.
+    if _ongoing or _last_foreign is None or _last_foreign > generation:
         return False
     return not _unsettled or max(list(_unsettled), default=0) <= generation
 
