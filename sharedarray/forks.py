@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ __all__ = [
     "TREE_TOKEN",
     "generation",
     "has_offspring",
+    "is_child",
     "on_fork",
     "process_token",
     "recorded",
@@ -44,6 +46,9 @@ __all__ = [
 ]
 
 TREE_TOKEN = os.urandom(16)
+
+# What starts processes that are not forked: multiprocessing, that of pathos, that of Celery.
+_STARTERS = ("multiprocessing.process", "multiprocess.process", "billiard.process")
 
 _process_token = int.from_bytes(os.urandom(8), "little")
 # Each number is given out once. Of two threads that fork at the same time either may store last:
@@ -82,6 +87,19 @@ def unseen_since(generation: int) -> bool:
 def has_offspring() -> bool:
     """Return whether a process that was forked from this one may still live."""
     return bool(_ongoing or _unsettled) or _last_foreign > _birth
+
+
+def is_child() -> bool:
+    """Return whether another process has forked this one, or started it for a pool."""
+    if _birth:
+        return True
+    # `parent_process()` of multiprocessing (loky, joblib, mpire, executors) and of its copies;
+    # what is not loaded has started nothing.
+    for name in _STARTERS:
+        module = sys.modules.get(name)
+        if module is not None and getattr(module, "_parent_process", None) is not None:
+            return True
+    return False
 
 
 @contextmanager

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from sharedarray import picklemode
+from sharedarray.errors import SharedArrayUnpickleError
+from sharedarray.forks import is_child, process_token
 from sharedarray.memory import named, pages, references
 from sharedarray.memory.allocator import allocate
 from sharedarray.memory.cache import release_cache
@@ -29,7 +31,8 @@ from sharedarray.memory.protocols import (
     report,
     set_items,
 )
-from sharedarray.memory.registry import is_shared
+from sharedarray.memory.registry import find_id, is_shared
+from sharedarray.memory.segment import has_descriptor_to_spare
 
 __all__ = [
     "DISPATCH",
@@ -41,6 +44,7 @@ __all__ = [
     "implements",
     "layout",
     "load",
+    "load_or_copy",
     "new_array",
     "refuse_objects",
     "with_data",
@@ -280,6 +284,10 @@ class SharedArray(np.ndarray):
             return self.view(np.ndarray).copy().__reduce_ex__(protocol)
         if picklemode.is_by_value():
             return with_data(self)
+        # A worker may end before its result is loaded; a name outlives it.
+        is_own = reference[1][0] == process_token()
+        if is_own and is_child() and type(reference[-1]) is not str:
+            return load_or_copy, (reference, self.view(np.ndarray))
         return load, reference
 
 
@@ -388,6 +396,28 @@ def load(*reference: Any) -> SharedArray:
         If this process cannot reach the memory, or the reference is malformed.
     """
     return references.resolve(SharedArray, reference)
+
+
+def load_or_copy(reference: tuple[Any, ...], data: np.ndarray) -> SharedArray:
+    """Return the array that a pickle refers to, or where it cannot be reached a copy of its data.
+
+    Raises
+    ------
+    SharedArrayUnpickleError
+        If the reference is malformed.
+    """
+    try:
+        array = references.resolve(SharedArray, reference)
+    except SharedArrayUnpickleError as error:
+        if not isinstance(error.__cause__, references.Unreachable):
+            raise
+        return from_data(data, reference[-2])
+    # An attached segment takes a descriptor for each array, of which there are few.
+    segment = find_id(reference[1])
+    is_attached = segment is not None and segment.id[0] != segment.mapped_by == process_token()
+    return (
+        from_data(data, reference[-2]) if is_attached and not has_descriptor_to_spare() else array
+    )
 
 
 def with_data(a: SharedArray) -> tuple[Any, ...]:

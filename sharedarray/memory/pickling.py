@@ -13,11 +13,25 @@
     RESULT     a reference, if the coordinator has made it;   the coordinator of such workers
                else data
 
+The modes are for picklers of this package. What other code pickles (``__reduce_ex__``)::
+
+    data                      within `sharedarray.pickling` by value, and for files: `filepicklers`
+    a reference, and data     in a child process, what that has made: it may end before its results
+                              are loaded, in the pools of others for one. They load as the same
+                              memory while that is reached, else as a copy
+    a reference               otherwise: all that a main process sends, what a child has inherited
+                              or attached to, named segments
+
 Guarantees
     Data come with a reference: a process that has the memory mapped loads the array itself, not a
     copy. In mode VALUE, every process of its machine does, or raises: what it wrote to a copy would
     be lost. An array that comes with a descriptor is adopted, not copied, and its sender does not
     use the memory again.
+
+Rejected
+    To keep what a worker has made until it is fetched, and send a reference alone: by a thread that
+    serves descriptors, or by waiting before the process ends. Where the pool is killed, or the
+    result is not asked for, one of them waits for ever. Named segments would be left behind.
 """
 
 from __future__ import annotations
@@ -37,7 +51,7 @@ from sharedarray.descriptor import Descriptor
 from sharedarray.errors import SharedArrayUnpickleError
 from sharedarray.machine import host_id
 from sharedarray.memory import conversion, references, registry
-from sharedarray.memory.array import SharedArray
+from sharedarray.memory.array import SharedArray, load
 from sharedarray.memory.segment import has_descriptor_to_spare
 
 try:
@@ -111,7 +125,7 @@ def reduced(a: SharedArray, mode: str, descriptors: list[int]) -> Any:
         VALUE: False,
     }
     if is_reached[mode]:
-        return a.__reduce_ex__(5)
+        return load, found
     descriptor = segment.descriptor if segment.step == segment.nbytes else None
     if mode == TREE and descriptor is not None and len(descriptors) < _max_descriptors():
         segment.is_seen[0] = 1  # not to be used again by this process

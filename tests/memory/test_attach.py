@@ -224,8 +224,7 @@ def test_forked_child_of_the_owner_pickles_it(program, n):
         assert other.step() == (99, 99)
     assert program.run("(a[-1], b[-1])") == (n - 1, 3)  # the child is gone
     assert_same_memory(pickle.loads(streams[0]), inherited)
-    with pytest.raises(SharedArrayUnpickleError, match="gone"):
-        pickle.loads(streams[1])
+    assert (pickle.loads(streams[1]) == 3).all()  # the data, as they were when it was pickled
 
 
 # the end of an array
