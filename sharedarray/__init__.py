@@ -115,6 +115,11 @@ else:
         },
         for_workers=("sharedarray.workers.background", "sharedarray.openmp.parallel"),
         beside={"distributed.protocol": "sharedarray.cluster.dask_serialization:register"},
+        after={
+            "joblib.numpy_pickle": "sharedarray.memory.filepicklers:of_joblib",
+            "pandas.io.pickle": "sharedarray.memory.filepicklers:of_pandas",
+            "shelve": "sharedarray.memory.filepicklers:of_shelve",
+        },
     )
 
 __all__ = [

@@ -292,3 +292,83 @@ def test_module_for_later_is_not_loaded_by_what_only_looks():
     assert vars(copy.copy(later)) == vars(later)
     with pytest.raises(ModuleNotFoundError):
         _ = later.anything
+
+
+# modules of others
+
+AFTER = """
+import sys
+sys.path.insert(0, {folder!r})
+from sharedarray import lazy
+lazy.facade({{}}, {{}}, after={{"package.other": "called_after:call"}})
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Return a program that runs code, with a module after whose import a function is called."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "other.py").write_text("import sys\nif hasattr(sys, 'bad'): 1 / 0\n")
+    (tmp_path / "called_after.py").write_text(
+        "import sys\ncalls = []\ndef call(): calls.append('package.other' in sys.modules)\n"
+    )
+    return lambda code: run(AFTER.format(folder=str(tmp_path)) + code).split()
+
+
+def test_function_is_called_once_after_the_import_of_another_module(other):
+    code = """
+import package
+print("called_after" in sys.modules)
+import package.other, importlib
+from called_after import calls
+print(*calls)
+importlib.reload(package.other)
+print(*calls)
+"""
+    assert other(code) == ["False", "True", "True"]
+
+
+def test_module_does_not_see_how_it_was_loaded(other):
+    code = """
+import importlib.util
+print(importlib.util.find_spec("package.other").origin[-8:])
+import package.other as o
+print(type(o.__loader__).__name__, o.__loader__ is o.__spec__.loader)
+print(len(sys.modules["called_after"].calls))
+"""
+    assert other(code) == ["other.py", "SourceFileLoader", "True", "1"]
+
+
+def test_import_that_fails_is_called_after_later(other):
+    code = """
+sys.bad = True
+try:
+    import package.other
+except ZeroDivisionError:
+    print("called_after" in sys.modules)
+del sys.bad
+import package.other, called_after
+print(*called_after.calls)
+"""
+    assert other(code) == ["False", "True"]
+
+
+def test_missing_module_is_missing(other):
+    code = """
+lazy.facade({}, {}, after={"no_such_module": "called_after:call"})
+try:
+    import no_such_module
+except ModuleNotFoundError as error:
+    print(error.name)
+"""
+    assert other(code) == ["no_such_module"]
+
+
+def test_module_that_is_loaded_already(other):
+    code = """
+import json
+lazy.facade({}, {}, after={"json": "called_after:call"})
+print(len(sys.modules["called_after"].calls))
+"""
+    assert other(code) == ["1"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedarray import config
+from sharedarray import config, picklemode
 from sharedarray.cli import main as cli
 from sharedarray.functions import thresholds
 from sharedarray.memory import cache
@@ -121,7 +121,7 @@ def test_environment_variables():
     named = set(re.findall(r"SHAREDARRAY_[A-Z_]+", README))
 
     assert table == [*config.ENVIRONMENT]
-    assert named - {*table} == {"SHAREDARRAY_BENCH_FULL", cache.VARIABLE}
+    assert named - {*table} == {"SHAREDARRAY_BENCH_FULL", cache.VARIABLE, picklemode.VARIABLE}
     benchmarks = ROOT / "asv_bench" / "benchmarks" / "common.py"
     assert '"SHAREDARRAY_BENCH_FULL"' in benchmarks.read_text(encoding="utf-8")
 

@@ -6,7 +6,6 @@ import ctypes
 import io
 import multiprocessing
 import pickle
-import shelve
 import subprocess
 import sys
 
@@ -167,48 +166,19 @@ def load_pickle(path):
         return pickle.load(file)["a"]
 
 
-def dump_shelve(path, a):
-    with shelve.open(str(path)) as shelf:
-        shelf["a"] = [a, a[::2]]
-
-
-def load_shelve(path):
-    with shelve.open(str(path)) as shelf:
-        return shelf["a"]
-
-
-def dump_joblib(path, a):
-    pytest.importorskip("joblib").dump([a, a[::2]], path)
-
-
-def load_joblib(path):
-    return pytest.importorskip("joblib").load(path)
-
-
-FILES = {
-    "pickle": (dump_pickle, load_pickle),
-    "shelve": (dump_shelve, load_shelve),
-    "joblib": (dump_joblib, load_joblib),
-}
-
-
 @SIZES
-@pytest.mark.parametrize("how", FILES)
-def test_persistent_pickle_is_the_memory_or_an_error_and_never_other_data(tmp_path, other, how, n):
-    dump, load = FILES[how]
+def test_pickle_in_a_file_is_the_memory_or_an_error_and_never_other_data(tmp_path, other, n):
+    dump, load = dump_pickle, load_pickle
     path = tmp_path / "file"
     a = sharedarray.arange(float(n))
     dump(path, a)
     for loaded, view in zip(load(path), (a, a[::2]), strict=True):
-        if is_shared(loaded):
-            assert_same_memory(loaded, view)
-        else:  # a private copy would do as well
-            np.testing.assert_array_equal(loaded, view)
+        assert_same_memory(loaded, view)
     del a, loaded, view
     new = [sharedarray.full(n, -1.0) for _ in range(3)]  # very likely at the same place
     with pytest.raises(SharedArrayUnpickleError, match=r"np\.asarray\(a\)"):
         load(path)
-    code = f"from tests.memory.test_interoperation import load_{how} as load; load(path)"
+    code = "from tests.memory.test_interoperation import load_pickle as load; load(path)"
     with pytest.raises(SharedArrayUnpickleError, match=r"np\.asarray\(a\)"):
         other.run(code, path=path)
     del new
@@ -219,20 +189,17 @@ def test_persistent_pickle_is_the_memory_or_an_error_and_never_other_data(tmp_pa
         np.testing.assert_array_equal(loaded, expected)
 
 
-@pytest.mark.parametrize("how", FILES)
-def test_file_of_a_program_that_is_gone_is_an_error(tmp_path, how):
-    if how == "joblib":
-        pytest.importorskip("joblib")  # here, where it can be said
+def test_file_of_a_program_that_is_gone_is_an_error(tmp_path):
     path = tmp_path / "file"
     with Program() as program:
         program.run(
-            f"from tests.memory.test_interoperation import dump_{how} as dump\n"
+            "from tests.memory.test_interoperation import dump_pickle as dump\n"
             f"import sharedarray; a = sharedarray.arange({LARGE}.0); dump(path, a)",
             path=path,
         )
     mine = sharedarray.full(LARGE, -1.0)
     with pytest.raises(SharedArrayUnpickleError, match="gone"):
-        FILES[how][1](path)
+        load_pickle(path)
     assert (mine == -1).all()
 
 
