@@ -4,7 +4,12 @@ Imported before the package, whose functions are the first that a forked child r
 """
 
 import os
+import re
 import sys
+
+# What the descriptor of a slab leads to: a segment in blocks that are shorter. An empty one of each
+# size class is kept.
+SLAB = re.compile(r"/memfd:sharedarray-\w+-\w+-(\w+)-(?!\1\b)")
 
 
 def free_locks_of_coverage() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import re
 import shutil
 import signal
 import sys
@@ -24,6 +23,7 @@ from hypothesis import HealthCheck, settings
 
 from sharedarray.memory import named
 from sharedarray.memory.cache import release_cache
+from tests import SLAB
 
 settings.register_profile(
     "ci",
@@ -35,8 +35,6 @@ settings.register_profile(
 settings.load_profile("ci")
 
 PERSISTENT_WORKERS = "sharedarray-"  # thread workers live on between maps, by design
-# What the descriptor of a slab leads to: a segment in blocks that are shorter.
-SLAB = re.compile(r"/memfd:sharedarray-\w+-\w+-(\w+)-(?!\1\b)")
 SHM = Path("/dev/shm")
 # Programs of tests that run beside this one have named segments, too: theirs are gone soon.
 NAMED_SECONDS = 10
