@@ -3,7 +3,7 @@
 Each function has NumPy's signature and NumPy's result. Small arrays, and what has no parallel way,
 are left to NumPy; functions that promise a SharedArray copy its result. `SharedArray` methods and
 ``np.<function>(shared)`` come here by `memory.array.DISPATCH`: `ufuncs` and `assigning` only so.
-`filling` is reached by name from `memory.pages`.
+`memory.pages` reaches `assigning.fill` by its name.
 """
 
 from sharedarray.functions import assigning as assigning

@@ -127,11 +127,6 @@ def allocate(nbytes: int, *, zeroed: bool = False) -> Block:
     return block
 
 
-def _size_class(nbytes: int) -> SizeClass:
-    exponent = max(nbytes - 1, MIN_BLOCK_NBYTES - 1).bit_length()
-    return _size_classes[exponent - MIN_BLOCK_NBYTES.bit_length() + 1]
-
-
 def _take_segment(nbytes: int) -> Segment | None:
     """Return a segment for a large block, None where descriptors are scarce."""
     segment = cache.take(nbytes, Segment)
@@ -186,7 +181,7 @@ def _released(
     # interpreter's end.
     segment = lease.segment
     leases = segment.leases
-    if leases.get(lease.offset) is lease:  # or `reach.adopt` has taken its place already
+    if leases.get(lease.offset) is lease:  # or `references.adopt` has taken its place already
         del leases[lease.offset]
     position = lease.offset // segment.step
     # By processes that go on to use it; one that comes later is noticed when it is taken again.

@@ -8,7 +8,7 @@ r"""Calls that run beside their caller, in a process or in a thread of their own
     ...                                        result --small--> socket: frame
     collect() <-- poll: socket, sentinel              \-large--> memfd, passed with the frame
                        frames -> outcome       os._exit, waited for or not
-    collect_ended(), before the next one is started
+    children that have ended are reaped before the next one is started
 
 Guarantees
     A child never waits for its caller: what does not fit into the socket lies in a memfd. However a
