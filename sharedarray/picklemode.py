@@ -19,7 +19,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 
-__all__ = ["REFERENCE", "VALUE", "VARIABLE", "by_value", "is_by_value", "pickling", "setting"]
+__all__ = [
+    "REFERENCE",
+    "VALUE",
+    "VARIABLE",
+    "by_value",
+    "is_by_reference",
+    "is_by_value",
+    "pickling",
+    "setting",
+]
 
 REFERENCE, VALUE = "reference", "value"
 VARIABLE = "SHAREDARRAY_PICKLING"
@@ -61,7 +70,8 @@ class pickling:  # noqa: N801 - called as a function, as `numpy.errstate` is
     Data are pickled in either mode where the pickle is known to be for a file: by `joblib.dump`,
     `joblib.Memory`, `shelve`, ``to_pickle`` of pandas. `pickle.dump` does not say whether it writes
     to a file; set the mode around it. In a worker process, arrays that it has made are pickled
-    with their data beside the reference, because it may end before the pickle is loaded.
+    with their data beside the reference, because it may end before the pickle is loaded; but not
+    within ``with sharedarray.pickling("reference")``.
 
     Examples
     --------
@@ -101,6 +111,11 @@ class pickling:  # noqa: N801 - called as a function, as `numpy.errstate` is
 def is_by_value() -> bool:
     """Return whether pickles hold the data here."""
     return (_context.get() or _process or _from_environment()) == VALUE
+
+
+def is_by_reference() -> bool:
+    """Return whether a ``with`` block asks for references alone."""
+    return _context.get() == REFERENCE
 
 
 @contextmanager

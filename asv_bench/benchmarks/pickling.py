@@ -15,9 +15,16 @@ class Pickle:
     param_names = ["size", "implementation"]
 
     def setup(self, size, implementation):
+        self.mode = sharedarray.pickling(
+            "reference"
+        )  # not as in a worker, which asv's processes are
+        self.mode.__enter__()
         library = {"numpy": np, "sharedarray": sharedarray}[implementation]
         self.a = library.array(data(size, "f8", "random"))
         self.pickle = pickle.dumps(self.a, pickle.HIGHEST_PROTOCOL)
+
+    def teardown(self, *params):
+        self.mode.__exit__()
 
     def time_dumps(self, *params):
         pickle.dumps(self.a, pickle.HIGHEST_PROTOCOL)

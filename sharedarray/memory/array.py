@@ -286,7 +286,8 @@ class SharedArray(np.ndarray):
             return with_data(self)
         # A worker may end before its result is loaded; a name outlives it.
         is_own = reference[1][0] == process_token()
-        if is_own and is_child() and type(reference[-1]) is not str:
+        is_lasting = type(reference[-1]) is str or picklemode.is_by_reference()
+        if is_own and is_child() and not is_lasting:
             return load_or_copy, (reference, self.view(np.ndarray))
         return load, reference
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import copy
 import io
+import os
 import pickle
 import sys
 import threading
@@ -257,3 +258,17 @@ def test_pools_of_the_package_share_memory_in_any_mode():
     assert a.tolist() == [1, 2, 3, 4]
     for b in found:
         assert_same_memory(b, a)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
+def test_worker_pickles_references_alone_where_it_is_asked_to():
+    def lengths(_):
+        a = sharedarray.zeros(100_000)
+        with sharedarray.pickling("reference"):
+            reference = pickle.dumps(a)
+        assert np.shares_memory(pickle.loads(reference), a)
+        return len(reference), len(pickle.dumps(a))
+
+    ((short, long),) = sharedarray.MapReduce("process", np=1).map(lengths, [0])
+    assert short < 1000
+    assert long > 800_000
