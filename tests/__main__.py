@@ -27,7 +27,7 @@ COMPUTING = (
     "tests/functions",
     "tests/files",
 )
-KERNELS = ("tests/ops", "tests/cluster", "tests/cli")
+KERNELS = ("tests/ops", "tests/memory", "tests/cli", "tests/cluster")
 # A small class of each file of asv_bench/benchmarks, each case run once.
 QUICK_BENCHMARKS = (
     r"^(background\.TrackCall|elementwise\.Elementwise.*'f8', 'exp'|fileio\.Fromfile.*'f8'"
